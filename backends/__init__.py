@@ -1,0 +1,1 @@
+"""Where sandboxes run. Imports nothing of ``daemon``."""

@@ -1,0 +1,1 @@
+"""The server (everything but ``daemon.agent``) and the laptop agent (``daemon.agent``)."""
