@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from daemon.gateway.sockets import SocketStream
+
 Headers = list[tuple[bytes, bytes]]  # names in lower case; repeated names stay repeated
 
 
@@ -26,7 +28,7 @@ class UpstreamTimeout(UpstreamError):
 
 @dataclass(slots=True)
 class RequestHead:
-    """A request towards an upstream. Headers are end-to-end ones only; framing is in ``body_length`` and ``upgrade``."""
+    """A request towards an upstream. Headers are end-to-end ones; framing is in ``body_length`` and ``upgrade``."""
 
     method: bytes
     target: bytes
@@ -69,6 +71,27 @@ class Exchange(Protocol):
         """The next piece of the body as soon as it is there; empty at the end."""
         ...
 
+    def body_here(self) -> bytes:
+        """The part of the body that is here already, without waiting; empty if there is none."""
+        ...
+
+    @property
+    def body_done(self) -> bool:
+        """Whether the body was delivered to its end, so that the next :meth:`receive_body` returns empty at once."""
+        ...
+
+    def take_body(self) -> tuple[SocketStream, int] | None:
+        """The socket and the number of body bytes still to come on it, to move them in the kernel; else ``None``."""
+        ...
+
+    def body_moved(self) -> None:
+        """The body that :meth:`take_body` offered was moved to its end."""
+        ...
+
+    def body_target(self) -> SocketStream | None:
+        """The socket to which the request body may be moved in the kernel; else ``None``."""
+        ...
+
     async def send_raw(self, data: bytes) -> None:
         """After 101: bytes to the upstream."""
         ...
@@ -107,6 +130,8 @@ class Request:
     client_scheme: str  # "http" or "https": how the browser came, believing only trusted proxies
     http10: bool = False
     upgrade: bytes | None = None
+    local_address: str = "127.0.0.1"  # where the connection was accepted
+    site: str = "none"  # for metrics: which kind of host answered
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a header."""
@@ -157,9 +182,9 @@ def _same(head: ResponseHead) -> ResponseHead:
 class Forward:
     """Relay the request to ``upstream`` with ``head``.
 
-    ``rewrite`` sees the final response head (and 101) before the client does. ``on_up`` and ``on_down`` are told of body
-    or raw bytes that passed; they are called in the copy loop and must not wait. A plain count is enough for most
-    (``on_up_bytes``); only an observer of content keeps :class:`bytes` copies from being spliced in the kernel.
+    ``rewrite`` sees the final response head (and 101) before the client does. ``on_up_bytes`` and ``on_down_bytes`` are
+    told how much passed, of the body or raw; they are called in the copy loop and must not wait. Only ``on_down_data``,
+    which sees the content, keeps a body from being spliced in the kernel.
     ``on_end`` is awaited once at the end, however the exchange ended, under a shield with a deadline.
     ``failed`` makes the answer if the upstream fails before its head. ``revoked_by`` are the keys (such as
     ``("session", id)``) whose revocation cuts the stream.

@@ -1,0 +1,142 @@
+"""The client's side of one connection: its socket, its requests, its deadlines, and whether it is still there.
+
+A client that closed its sending side may wait for its answer or be gone; the socket looks the same. We ask it with
+bytes that mean nothing to one that waits: before the head ``100 Continue``, in a chunked body a ``0``, which is a
+leading zero of the next chunk's size. One that is gone answers with a reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from daemon.gateway import limits
+from daemon.gateway.reading import BadRequest, Head, RequestReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daemon.gateway.sockets import SocketStream
+
+
+class ClientGone(Exception):
+    """The client closed or broke its connection; nobody reads an answer."""
+
+
+class Client:
+    """One connection of a client. Deadlines are Trio times; :class:`~daemon.gateway.watch.Watch` enforces them."""
+
+    __slots__ = (
+        "address",
+        "busy",
+        "local_address",
+        "probe",
+        "read_deadline",
+        "reader",
+        "revoked_by",
+        "scope",
+        "stream",
+        "timed_out",
+        "write_deadline",
+        "writing",
+    )
+
+    def __init__(self, stream: SocketStream, address: str, local_address: str) -> None:
+        self.stream = stream
+        self.reader = RequestReader()
+        self.scope = trio.CancelScope()
+        self.address = address
+        self.local_address = local_address
+        self.read_deadline = math.inf
+        self.write_deadline = math.inf
+        self.timed_out = False
+        self.writing = False
+        self.busy = False  # an exchange is under way
+        self.probe = b""
+        self.revoked_by: Sequence[tuple[str, ...]] = ()
+
+    @property
+    def deadline(self) -> float:
+        """The nearer of the two deadlines."""
+        return min(self.read_deadline, self.write_deadline)
+
+    async def _receive(self, silence: float) -> bytes:
+        self.read_deadline = trio.current_time() + silence
+        try:
+            return await self.stream.receive()
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        finally:
+            self.read_deadline = math.inf
+
+    async def next_head(self) -> Head | None:
+        """The next request, or ``None`` when the client is done. Raises :class:`BadRequest`, :class:`ClientGone`."""
+        silence = limits.KEEP_ALIVE_SECONDS
+        begun = math.inf
+        while True:
+            head = self.reader.next_head()
+            if head is not None:
+                return head
+            if self.reader.started:
+                begun = min(begun, trio.current_time() + limits.HEAD_SECONDS)
+                silence = begun - trio.current_time()
+            data = await self._receive(silence)
+            if not data:
+                if self.reader.started:
+                    raise BadRequest(400, "incomplete_request", "The connection ended in the middle of a request head.")
+                return None
+            self.reader.feed(data)
+
+    async def next_body(self) -> bytes:
+        """The next piece of the request body; empty at its end. Raises :class:`BadRequest`, :class:`ClientGone`."""
+        while True:
+            data = self.reader.next_body()
+            if data is not None:
+                return data
+            received = await self._receive(limits.BODY_SILENCE_SECONDS)
+            if not received:
+                raise BadRequest(400, "incomplete_body", "The connection ended in the middle of the request body.")
+            self.reader.feed(received)
+
+    async def receive_raw(self) -> bytes:
+        """After 101: bytes from the client; empty at its end."""
+        try:
+            return self.reader.take_rest() or await self.stream.receive()
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes to the client within the write deadline. Raises :class:`ClientGone`."""
+        self.writing = True
+        self.write_deadline = trio.current_time() + limits.WRITE_SECONDS
+        try:
+            await self.stream.send(data)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        self.write_deadline = math.inf
+        self.writing = False  # after an error or a cancellation it stays set: half a message is out, nothing may follow
+
+    def moved(self, count: int) -> None:
+        """``count`` bytes went to the client by another way than :meth:`send`."""
+        self.write_deadline = trio.current_time() + limits.WRITE_SECONDS
+
+    def ask_whether_there(self) -> None:
+        """Send the probe, if one is legal at this moment."""
+        if self.busy and self.probe and not self.writing:
+            with contextlib.suppress(OSError):
+                self.stream.socket.send(self.probe)
+            self.probe = self.probe if self.probe == b"0" else b""
+
+    async def linger(self) -> None:
+        """Say that we are done, and read on for a moment so that the client sees our answer instead of a reset."""
+        with contextlib.suppress(OSError), trio.move_on_after(limits.LINGER_SECONDS):
+            await self.stream.send_eof()
+            left = limits.LINGER_BYTES
+            while left > 0:
+                data = await self.stream.receive()
+                if not data:
+                    break
+                left -= len(data)

@@ -1,0 +1,269 @@
+"""Reading requests: bytes in, :class:`Head` and body pieces out; no clock, no socket.
+
+h11 parses. What h11 tolerates and we do not is refused before it: bare LF, folded lines, several ``Content-Length``,
+``Content-Length`` beside ``Transfer-Encoding``. The only exception that leaves this module is :class:`BadRequest`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import h11
+
+from daemon.gateway import limits
+from daemon.gateway.router import parse_host
+from protocol.headers import Headers, tokens
+
+
+class BadRequest(Exception):
+    """The client's bytes are not a request that we take. ``status`` and ``code`` are for the answer."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Head:
+    """A checked request head. ``body_length`` is ``None`` for chunked; ``keep_alive``: the client allows another."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    host: str
+    body_length: int | None
+    http10: bool
+    keep_alive: bool
+    expects_continue: bool
+    upgrade: bytes | None
+
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)")
+_FOLDED = re.compile(rb"\r\n[ \t]")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_TRANSFER = b"\r\ntransfer-encoding"
+_END = b"\r\n\r\n"
+
+
+def _too_large(buffer: bytearray) -> BadRequest:
+    if b"\n" not in buffer[: limits.MAX_TARGET]:
+        return BadRequest(414, "uri_too_long", f"The request line is longer than {limits.MAX_TARGET} bytes.")
+    return BadRequest(431, "head_too_large", f"The request head is larger than {limits.MAX_HEAD} bytes.")
+
+
+def _body_length(head: bytes, http10: bool) -> int | None:
+    """Length of the body; ``None`` for chunked. Ambiguous framing is how requests are smuggled, so it is refused."""
+    lower = head.lower()
+    count = lower.count(b"\r\ncontent-length")
+    if _TRANSFER in lower:
+        if count:
+            raise BadRequest(400, "ambiguous_length", "Both Content-Length and Transfer-Encoding are given; send one.")
+        if http10:
+            raise BadRequest(400, "ambiguous_length", "HTTP/1.0 knows no Transfer-Encoding; send Content-Length.")
+        return None
+    if not count:
+        return 0
+    match = _LENGTH.search(lower)
+    if count > 1 or match is None:
+        raise BadRequest(400, "bad_content_length", "Send one Content-Length with one decimal number.")
+    return int(match[1])
+
+
+def _parse(head: bytes) -> tuple[h11.Connection, h11.Request]:
+    if b"\0" in head:
+        raise BadRequest(400, "malformed_request", "The request head contains a NUL byte.")
+    if _FOLDED.search(head):
+        raise BadRequest(400, "malformed_request", "A header line is folded; put each header on one line.")
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
+    try:
+        connection.receive_data(head)
+        event = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        status = error.error_status_hint
+        if status == 501:
+            raise BadRequest(501, "unknown_transfer_encoding", "Only the chunked transfer encoding is known.") from None
+        raise BadRequest(400, "malformed_request", f"The request is not valid HTTP/1.1: {error}.") from None
+    if not isinstance(event, h11.Request):
+        raise BadRequest(400, "malformed_request", "The request is not valid HTTP/1.1.")
+    return connection, event
+
+
+def _origin_form(target: bytes, host: str) -> bytes:
+    """The target in origin form. Absolute form is taken if it names the same host as ``Host`` does."""
+    if target.startswith(b"/") or target == b"*":
+        return target
+    if not target[:8].lower().startswith((b"http://", b"https://")):
+        raise BadRequest(400, "malformed_request", "The request target must be a path.")
+    try:
+        parts = urlsplit(target.decode("ascii"))
+        named = parse_host(parts.netloc)
+    except ValueError:
+        named = None
+    if named is None or named[0] != host:
+        raise BadRequest(400, "host_mismatch", "The host in the request target is not the one in Host.")
+    path = parts.path or "/"
+    return (f"{path}?{parts.query}" if parts.query else path).encode("ascii")
+
+
+def _host(headers: Headers) -> str:
+    values = [value for name, value in headers if name == b"host"]
+    if len(values) != 1:
+        raise BadRequest(400, "bad_host", "Send exactly one Host header.")
+    parsed = parse_host(values[0].decode("latin-1"))
+    if parsed is None:
+        raise BadRequest(400, "bad_host", "The Host header is not a host name or address.")
+    return parsed[0]
+
+
+def _check(request: h11.Request, version: bytes) -> None:
+    if version not in (b"1.1", b"1.0"):
+        raise BadRequest(505, "http_version", "Use HTTP/1.1.")
+    if len(request.headers) > limits.MAX_HEADERS:
+        raise BadRequest(431, "too_many_headers", f"More than {limits.MAX_HEADERS} header lines.")
+    if len(request.target) > limits.MAX_TARGET:
+        raise BadRequest(414, "uri_too_long", f"The request target is longer than {limits.MAX_TARGET} bytes.")
+    if request.method in (b"CONNECT", b"TRACE"):
+        raise BadRequest(501, "method_not_supported", f"{request.method.decode()} is not supported.")
+
+
+class RequestReader:
+    """Reads the requests of one connection, one after the other.
+
+    Feed bytes with :meth:`feed`; :meth:`next_head` and then :meth:`next_body` until it returns empty bytes.
+    """
+
+    __slots__ = ("_buffer", "_chunks", "_remaining", "_scanned", "body_done")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._chunks: h11.Connection | None = None
+        self._remaining = 0
+        self.body_done = True
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes from the client."""
+        if self._chunks is not None:
+            self._chunks.receive_data(data)
+        else:
+            self._buffer += data
+
+    @property
+    def started(self) -> bool:
+        """Whether a part of a head is here."""
+        return bool(self._buffer)
+
+    @property
+    def remaining(self) -> int:
+        """Bytes of a body of known length that are neither delivered nor buffered: they may be moved past us."""
+        return max(0, self._remaining - len(self._buffer)) if self._chunks is None else 0
+
+    def skip(self, count: int) -> None:
+        """``count`` bytes of the body were moved past us; what was buffered must have been taken before."""
+        self._remaining -= count
+        self.body_done = self._remaining == 0
+
+    def next_head(self) -> Head | None:
+        """The next request head, or ``None``: more bytes are needed. Raises :class:`BadRequest`."""
+        buffer = self._buffer
+        if buffer[:2] == b"\r\n" and not self._scanned:
+            del buffer[:2]  # RFC 9112, section 2.2: an empty line before a request is ignored
+        end = buffer.find(_END, max(0, self._scanned - 3))
+        if end < 0:
+            if _BARE_LF.search(buffer, max(0, self._scanned - 1)):
+                raise BadRequest(400, "malformed_request", "Lines must end with CR LF.")
+            if len(buffer) > limits.MAX_HEAD:
+                raise _too_large(buffer)
+            self._scanned = len(buffer)
+            return None
+        if end > limits.MAX_HEAD:
+            raise _too_large(buffer)
+        head = bytes(buffer[: end + 4])
+        del buffer[: end + 4]
+        self._scanned = 0
+        if head.count(b"\n") != head.count(b"\r\n"):
+            raise BadRequest(400, "malformed_request", "Lines must end with CR LF.")
+        return self._accept(head)
+
+    def _accept(self, raw: bytes) -> Head:
+        connection, request = _parse(raw)
+        _check(request, request.http_version)
+        http10 = request.http_version == b"1.0"
+        length = _body_length(raw, http10)
+        headers: Headers = list(request.headers)
+        options: set[bytes] = set()
+        expects = False
+        upgrade = None
+        for name, value in headers:
+            if name == b"connection":
+                options |= tokens((value,))
+            elif name == b"expect":
+                expects = self._expects(value, http10)
+            elif name == b"upgrade":
+                upgrade = value
+        host = _host(headers)
+        target = _origin_form(request.target, host)
+        self._begin_body(connection, length)
+        return Head(
+            method=request.method,
+            target=target,
+            headers=headers,
+            host=host,
+            body_length=length,
+            http10=http10,
+            keep_alive=b"keep-alive" in options if http10 else b"close" not in options,
+            expects_continue=expects and length != 0,
+            upgrade=upgrade if b"upgrade" in options and not http10 else None,
+        )
+
+    @staticmethod
+    def _expects(value: bytes, http10: bool) -> bool:
+        if value.lower() != b"100-continue":
+            raise BadRequest(417, "unknown_expectation", "Only the expectation 100-continue is known.")
+        return not http10
+
+    def _begin_body(self, connection: h11.Connection, length: int | None) -> None:
+        self._chunks = None
+        self._remaining = length or 0
+        self.body_done = length == 0
+        if length is None:
+            self._chunks = connection
+            connection.receive_data(bytes(self._buffer)) if self._buffer else None
+            self._buffer.clear()
+
+    def take_rest(self) -> bytes:
+        """Everything that is buffered: after an upgrade it belongs to the other protocol."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
+    def next_body(self) -> bytes | None:
+        """The next piece of the body; empty at its end, ``None``: more bytes are needed. Raises :class:`BadRequest`."""
+        if self.body_done:
+            return b""
+        if self._chunks is not None:
+            return self._next_chunk(self._chunks)
+        if not self._buffer:
+            return None
+        data = bytes(self._buffer[: self._remaining])
+        del self._buffer[: len(data)]
+        self.skip(len(data))
+        return data
+
+    def _next_chunk(self, chunks: h11.Connection) -> bytes | None:
+        try:
+            event = chunks.next_event()
+        except h11.RemoteProtocolError as error:
+            raise BadRequest(400, "malformed_body", f"The chunked body is not valid: {error}.") from None
+        if event is h11.NEED_DATA:
+            return None
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        self.body_done = True
+        self._buffer += chunks.trailing_data[0]
+        self._chunks = None
+        return b""

@@ -1,0 +1,63 @@
+"""How heads are written to the client, and the gateway's own answers."""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from daemon.gateway.exchange import Headers, Reply, ResponseHead
+
+if TYPE_CHECKING:
+    from daemon.gateway.reading import BadRequest
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+def reason(status: int) -> bytes:
+    """The standard phrase of a status; empty for one without."""
+    return _REASONS.get(status, b"")
+
+
+def head_bytes(status: int, phrase: bytes, headers: Headers, *extra: bytes) -> bytes:
+    """A response head. ``extra`` are whole lines without line ends."""
+    lines = [b"HTTP/1.1 %d %s\r\n" % (status, phrase)]
+    lines += [b"%s: %s\r\n" % pair for pair in headers]
+    lines += [b"%s\r\n" % line for line in extra]
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def informational_bytes(head: ResponseHead) -> bytes:
+    """A 1xx head."""
+    return head_bytes(head.status, head.reason, head.headers)
+
+
+def reply_bytes(reply: Reply, *, head_only: bool, close: bool) -> bytes:
+    """A whole answer of our own."""
+    extra = [b"date: " + formatdate(usegmt=True).encode()]
+    if reply.status not in (204, 304):
+        extra.append(b"content-length: %d" % len(reply.body))
+    if close:
+        extra.append(b"connection: close")
+    head = head_bytes(reply.status, reason(reply.status), reply.headers, *extra)
+    return head if head_only else head + reply.body
+
+
+def problem(status: int, code: str, detail: str, headers: Headers | None = None) -> Reply:
+    """An RFC 9457 problem."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    fixed = [
+        (b"content-type", b"application/problem+json"),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    return Reply(status, fixed + (headers or []), json.dumps(body).encode())
+
+
+def refusal(error: BadRequest) -> Reply:
+    """The answer to a request that we do not take."""
+    return problem(error.status, error.code, error.detail)

@@ -1,0 +1,192 @@
+"""Byte streams under the gateway: a socket used directly, and TLS with the same face.
+
+``trio.SocketStream`` runs a checkpoint at every call, which is a turn of the scheduler (about 15 µs). Here a call that
+the kernel can serve at once returns at once; every sixteenth such call takes a turn, so that nobody is starved.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from daemon.gateway import limits
+
+if TYPE_CHECKING:
+    import ssl
+
+_TURNS = 16
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with time 0: close() sends RST
+
+
+class Stream(Protocol):
+    """A byte stream. One task may send while another receives. Errors are :class:`OSError`."""
+
+    async def receive(self) -> bytes:
+        """What is there, at least one byte, at most ``READ_SIZE``; empty at the peer's end."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        ...
+
+    async def send_eof(self) -> None:
+        """Say that nothing more comes."""
+        ...
+
+    def close(self) -> None:
+        """Let go at once."""
+        ...
+
+
+class SocketStream:
+    """A connected, non-blocking stream socket."""
+
+    __slots__ = ("_turns", "socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = sock
+        self._turns = 0
+
+    async def _turn(self) -> None:
+        self._turns += 1
+        if self._turns >= _TURNS:
+            self._turns = 0
+            await trio.lowlevel.checkpoint()
+
+    async def receive(self) -> bytes:
+        """See :class:`Stream`."""
+        while True:
+            try:
+                data = self.socket.recv(limits.READ_SIZE)
+            except BlockingIOError:
+                self._turns = 0
+                await trio.lowlevel.wait_readable(self.socket)
+            else:
+                await self._turn()
+                return data
+
+    async def send(self, data: bytes) -> None:
+        """See :class:`Stream`."""
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            await self._turn()
+            return
+        view = memoryview(data)
+        while sent < len(data):
+            await trio.lowlevel.wait_writable(self.socket)
+            try:
+                sent += self.socket.send(view[sent:])
+            except BlockingIOError:
+                continue
+
+    async def send_eof(self) -> None:
+        """See :class:`Stream`."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise BrokenPipeError("the peer is gone") from error
+
+    def still_open(self) -> bool:
+        """Whether an idle connection can be used again: the peer neither closed it nor said anything unasked."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """See :class:`Stream`."""
+        if self.socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
+
+    def reset(self) -> None:
+        """Close so that the peer sees a broken connection and not an end."""
+        if self.socket.fileno() >= 0:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.close()
+
+
+class TLSStream:
+    """TLS over a socket. Errors of the TLS layer leave as :class:`ConnectionError`."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        self._stream = stream
+
+    async def receive(self) -> bytes:
+        """See :class:`Stream`."""
+        try:
+            return bytes(await self._stream.receive_some(limits.READ_SIZE))
+        except trio.BrokenResourceError as error:
+            raise ConnectionResetError(str(error.__cause__ or error)) from error
+
+    async def send(self, data: bytes) -> None:
+        """See :class:`Stream`."""
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError as error:
+            raise BrokenPipeError(str(error.__cause__ or error)) from error
+
+    async def send_eof(self) -> None:
+        """TLS cannot close one side; the message's framing has said it already."""
+
+    def still_open(self) -> bool:
+        """See :class:`SocketStream`."""
+        try:
+            self._stream.transport_stream.socket._sock.recv(1, socket.MSG_PEEK)  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """Close without the closing handshake: every message had its own end."""
+        self._stream.transport_stream.socket.close()
+
+
+async def connect_tcp(host: str, port: int) -> SocketStream:
+    """Connect within ``CONNECT_SECONDS``. Raises :class:`OSError` (:class:`TimeoutError` if it took too long)."""
+    with trio.move_on_after(limits.CONNECT_SECONDS):
+        stream = await trio.open_tcp_stream(host, port)
+        return SocketStream(socket.socket(fileno=stream.socket.detach()))
+    raise TimeoutError(f"no connection to {host} port {port} within {limits.CONNECT_SECONDS:g} s")
+
+
+async def connect_unix(path: str) -> SocketStream:
+    """Connect to a Unix socket. Raises :class:`OSError`."""
+    with trio.move_on_after(limits.CONNECT_SECONDS):
+        stream = await trio.open_unix_socket(path)
+        return SocketStream(socket.socket(fileno=stream.socket.detach()))
+    raise TimeoutError(f"no connection to {os.path.basename(path)} within {limits.CONNECT_SECONDS:g} s")
+
+
+async def connect_tls(host: str, port: int, context: ssl.SSLContext) -> TLSStream:
+    """Connect and shake hands within twice ``CONNECT_SECONDS``. Raises :class:`OSError`."""
+    with trio.move_on_after(2 * limits.CONNECT_SECONDS):
+        transport = await trio.open_tcp_stream(host, port)
+        stream = trio.SSLStream(transport, context, server_hostname=host, https_compatible=True)
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError as error:
+            transport.socket.close()
+            raise ConnectionError(f"TLS with {host} failed: {error.__cause__}") from error
+        except BaseException:
+            transport.socket.close()
+            raise
+        return TLSStream(stream)
+    raise TimeoutError(f"no TLS connection to {host} port {port} within {2 * limits.CONNECT_SECONDS:g} s")
