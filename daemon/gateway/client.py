@@ -63,10 +63,10 @@ class Client:
         """The nearer of the two deadlines."""
         return min(self.read_deadline, self.write_deadline)
 
-    async def _receive(self, silence: float) -> bytes:
+    async def _receive(self, silence: float, *, later: bool = False) -> bytes:
         self.read_deadline = trio.current_time() + silence
         try:
-            return await self.stream.receive()
+            return await (self.stream.receive_later() if later else self.stream.receive())
         except OSError as error:
             raise ClientGone(str(error)) from error
         finally:
@@ -83,7 +83,7 @@ class Client:
             if self.reader.started:
                 begun = min(begun, trio.current_time() + limits.HEAD_SECONDS)
                 silence = begun - trio.current_time()
-            data = await self._receive(silence)
+            data = await self._receive(silence, later=True)
             if not data:
                 if self.reader.started:
                     raise BadRequest(400, "incomplete_request", "The connection ended in the middle of a request head.")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import h11
 
 from daemon.gateway import limits
+from daemon.gateway.plainheads import PlainHead, plain_request
 from daemon.gateway.router import parse_host
 from protocol.headers import Headers, tokens
 
@@ -44,6 +45,7 @@ class Head:
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)")
 _FOLDED = re.compile(rb"\r\n[ \t]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _TRANSFER = b"\r\ntransfer-encoding"
 _END = b"\r\n\r\n"
@@ -74,8 +76,8 @@ def _body_length(head: bytes, http10: bool) -> int | None:
 
 
 def _parse(head: bytes) -> tuple[h11.Connection, h11.Request]:
-    if b"\0" in head:
-        raise BadRequest(400, "malformed_request", "The request head contains a NUL byte.")
+    if _CONTROL.search(head):
+        raise BadRequest(400, "malformed_request", "The request head contains a control character.")
     if _FOLDED.search(head):
         raise BadRequest(400, "malformed_request", "A header line is folded; put each header on one line.")
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
@@ -119,15 +121,13 @@ def _host(headers: Headers) -> str:
     return parsed[0]
 
 
-def _check(request: h11.Request, version: bytes) -> None:
-    if version not in (b"1.1", b"1.0"):
-        raise BadRequest(505, "http_version", "Use HTTP/1.1.")
-    if len(request.headers) > limits.MAX_HEADERS:
+def _check(method: bytes, target: bytes, header_count: int) -> None:
+    if header_count > limits.MAX_HEADERS:
         raise BadRequest(431, "too_many_headers", f"More than {limits.MAX_HEADERS} header lines.")
-    if len(request.target) > limits.MAX_TARGET:
+    if len(target) > limits.MAX_TARGET:
         raise BadRequest(414, "uri_too_long", f"The request target is longer than {limits.MAX_TARGET} bytes.")
-    if request.method in (b"CONNECT", b"TRACE"):
-        raise BadRequest(501, "method_not_supported", f"{request.method.decode()} is not supported.")
+    if method in (b"CONNECT", b"TRACE"):
+        raise BadRequest(501, "method_not_supported", f"{method.decode()} is not supported.")
 
 
 class RequestReader:
@@ -185,16 +185,37 @@ class RequestReader:
         head = bytes(buffer[: end + 4])
         del buffer[: end + 4]
         self._scanned = 0
-        if head.count(b"\n") != head.count(b"\r\n"):
-            raise BadRequest(400, "malformed_request", "Lines must end with CR LF.")
-        return self._accept(head)
+        plain = plain_request(head)
+        return self._accept(head) if plain is None or plain.size != len(head) else self._accept_plain(plain)
+
+    def _accept_plain(self, plain: PlainHead) -> Head:
+        method, target, headers, length = plain.first, plain.second, plain.headers, plain.length or 0
+        _check(method, target, len(headers))
+        self._chunks = None
+        self._remaining = length
+        self.body_done = length == 0
+        return Head(
+            method=method,
+            target=target,
+            headers=headers,
+            host=_host(headers),
+            body_length=length,
+            http10=False,
+            keep_alive=True,
+            expects_continue=False,
+            upgrade=None,
+        )
 
     def _accept(self, raw: bytes) -> Head:
+        if raw.count(b"\n") != raw.count(b"\r\n"):
+            raise BadRequest(400, "malformed_request", "Lines must end with CR LF.")
         connection, request = _parse(raw)
-        _check(request, request.http_version)
+        if request.http_version not in (b"1.1", b"1.0"):
+            raise BadRequest(505, "http_version", "Use HTTP/1.1.")
+        _check(request.method, request.target, len(request.headers))
         http10 = request.http_version == b"1.0"
         length = _body_length(raw, http10)
-        headers: Headers = list(request.headers)
+        headers: Headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
         options: set[bytes] = set()
         expects = False
         upgrade = None

@@ -32,6 +32,7 @@ Route = MainSite | SandboxSite
 _MAIN = MainSite()
 
 
+@lru_cache(maxsize=4096)
 def parse_host(value: str) -> tuple[str, int | None] | None:
     """Split a ``Host`` value into host (lower case, no brackets, no final dot) and port; ``None`` if malformed."""
     match = _HOST.fullmatch(value)

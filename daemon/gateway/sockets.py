@@ -29,6 +29,10 @@ class Stream(Protocol):
         """What is there, at least one byte, at most ``READ_SIZE``; empty at the peer's end."""
         ...
 
+    async def receive_later(self) -> bytes:
+        """As :meth:`receive`, where nothing can be there yet: spares an attempt in vain."""
+        ...
+
     async def send(self, data: bytes) -> None:
         """Send all of ``data``."""
         ...
@@ -71,6 +75,12 @@ class SocketStream:
             else:
                 await self._turn()
                 return data
+
+    async def receive_later(self) -> bytes:
+        """See :class:`Stream`."""
+        self._turns = 0
+        await trio.lowlevel.wait_readable(self.socket)
+        return await self.receive()
 
     async def send(self, data: bytes) -> None:
         """See :class:`Stream`."""
@@ -133,6 +143,10 @@ class TLSStream:
             return bytes(await self._stream.receive_some(limits.READ_SIZE))
         except trio.BrokenResourceError as error:
             raise ConnectionResetError(str(error.__cause__ or error)) from error
+
+    async def receive_later(self) -> bytes:
+        """See :class:`Stream`."""
+        return await self.receive()
 
     async def send(self, data: bytes) -> None:
         """See :class:`Stream`."""

@@ -11,6 +11,7 @@ import trio
 
 from daemon.gateway import limits
 from daemon.gateway.exchange import Headers, RequestHead, ResponseHead, UpstreamError, UpstreamTimeout
+from daemon.gateway.plainheads import PlainHead, plain_response
 from daemon.gateway.sockets import SocketStream, TLSStream
 from protocol.headers import tokens
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 PlainOrTLS = SocketStream | TLSStream
+_BODILESS = (b"204", b"304")
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110, section 9.2.1: repeating them changes nothing
 
 
@@ -38,12 +40,12 @@ class Http1Upstream:
         finally:
             exchange.release()
 
-    def take_idle(self) -> PlainOrTLS | None:
-        """A connection that is open and was used lately."""
+    def take_idle(self, *, repeatable: bool) -> PlainOrTLS | None:
+        """A connection that was used lately, and is open; the latter is not asked for what can be repeated."""
         oldest = trio.current_time() - limits.IDLE_UPSTREAM_SECONDS
         while self._idle:
             since, stream = self._idle.pop()
-            if since >= oldest and stream.still_open():
+            if since >= oldest and (repeatable or stream.still_open()):
                 return stream
             stream.close()
         return None
@@ -82,6 +84,10 @@ def _shape(method: bytes, upgrade: bool) -> h11.Request:
     if upgrade:
         headers += [(b"connection", b"upgrade"), (b"upgrade", b"x")]
     return h11.Request(method=method, target=b"/", headers=headers)
+
+
+def _repeatable(head: RequestHead) -> bool:
+    return head.body_length == 0 and head.method in _SAFE and head.upgrade is None
 
 
 def _response_reader(head: RequestHead) -> h11.Connection:
@@ -152,7 +158,7 @@ class Http1Exchange:
         self._chunked_up = head.body_length is None
         self._sent = head.body_length == 0
         data = request_bytes(head)
-        self.stream = self._upstream.take_idle()
+        self.stream = self._upstream.take_idle(repeatable=_repeatable(head))
         if self.stream is not None:
             self._kept = True
             try:
@@ -188,18 +194,29 @@ class Http1Exchange:
         except OSError as error:
             raise UpstreamError(f"broke off while it answered: {error}") from error
 
+    async def _receive_later(self) -> bytes:
+        try:
+            return await self._io().receive_later()
+        except OSError as error:
+            raise UpstreamError(f"broke off while it answered: {error}") from error
+
     async def receive_head(self) -> ResponseHead:
         """See :class:`~daemon.gateway.exchange.Exchange`."""
         if self._reader is None:
             assert self._head is not None, "the exchange has no head yet"
+            data = await self._receive_head_bytes(b"")
+            plain = plain_response(data)
+            if plain is not None and (plain.length is not None or plain.first in _BODILESS):
+                return self._plain(plain, data)
             self._reader = _response_reader(self._head)
+            self._reader.receive_data(data)
         while True:
             try:
                 event = self._reader.next_event()
             except h11.RemoteProtocolError as error:
                 raise UpstreamError(f"does not speak HTTP/1.1: {error}") from error
             if event is h11.NEED_DATA:
-                self._reader.receive_data(await self._receive_head_bytes(self._reader))
+                self._reader.receive_data(await self._receive_head_bytes(self._reader.trailing_data[0]))
             elif isinstance(event, h11.InformationalResponse):
                 return self._informational(event)
             elif isinstance(event, h11.Response):
@@ -207,24 +224,35 @@ class Http1Exchange:
             else:
                 raise UpstreamError("closed the connection without an answer")
 
-    async def _receive_head_bytes(self, reader: h11.Connection) -> bytes:
+    async def _receive_head_bytes(self, before: bytes) -> bytes:
         """Bytes of the head. A kept connection may close just as we use it: then a safe request is repeated."""
         kept, self._kept = self._kept, False
         error: UpstreamError | None = None
         try:
-            data = await self._receive()
+            data = await self._receive_later()
         except UpstreamError as broken:
             data, error = b"", broken
         if data:
             return data
         head = self._head
-        if kept and head is not None and head.body_length == 0 and head.method in _SAFE and not reader.trailing_data[0]:
+        if kept and head is not None and _repeatable(head) and not before:
             self._io().close()
             await self._connect_and_send(request_bytes(head))
             data = await self._receive()
             if data:
                 return data
         raise error or UpstreamError("closed the connection without an answer")
+
+    def _plain(self, plain: PlainHead, data: bytes) -> ResponseHead:
+        """A head that needed no h11: a body of declared length, or none."""
+        assert self._head is not None
+        status = int(plain.first)
+        length = plain.length
+        self._pending = data[plain.size :]
+        self._remaining = 0 if self._head.method == b"HEAD" or plain.first in _BODILESS else length
+        self._received = self._remaining == 0
+        self._reusable = True
+        return ResponseHead(status, plain.second, plain.headers, length)
 
     def _informational(self, event: h11.InformationalResponse) -> ResponseHead:
         headers: Headers = list(event.headers)
@@ -241,15 +269,15 @@ class Http1Exchange:
         options: set[bytes] = set()
         length: bytes | None = None
         chunked = False
-        for pair in event.headers:
-            name, value = pair
+        for raw_name, value in event.headers.raw_items():
+            name = raw_name.lower()
             if name == b"content-length":
                 length = value
             elif name == b"transfer-encoding":
                 chunked = True
             elif name == b"connection":
                 options |= tokens((value,))
-            headers.append(pair)
+            headers.append((name, value))
         if chunked and length is not None:
             raise UpstreamError("gave both Content-Length and Transfer-Encoding")
         closes = b"close" in options or event.http_version != b"1.1"

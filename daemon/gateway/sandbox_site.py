@@ -1,0 +1,327 @@
+"""Sandbox hosts: who may pass, what is shown to who may not or not yet, and what reaches the sandbox."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qs, quote
+
+from daemon import cookies
+from daemon.cookies import CookieNames, is_ours
+from daemon.gateway.exchange import Decision, Forward, Reply, Request, RequestHead, ResponseHead
+from daemon.gateway.sandbox_pages import SandboxPages
+from daemon.gateway.upstream import Http1Upstream
+from daemon.secret import new_token, token_hash
+from protocol.headers import Headers, request_headers, without_cookies, without_query_parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.config import Settings
+    from daemon.gateway.lookup import CachedLookup
+    from daemon.gateway.router import SandboxSite as SandboxRoute
+    from daemon.gateway.sockets import SocketStream
+    from daemon.store.access import Grant
+    from daemon.store.sandboxes import SandboxRow
+
+TICKET_PATH = b"/__cli-server/ticket"
+RESUME_PARAMETER = b"__cli-server"
+# What a browser asks for by itself while a tab is merely open. It keeps nothing awake.
+BACKGROUND = frozenset({b"/event", b"/global/event", b"/global/health"})
+_CREDENTIALS = frozenset({b"authorization"})
+_COOKIE = frozenset({b"cookie"})
+# Clear-Site-Data reaches cookies of the whole domain, ours among them.
+_NOT_FROM_SANDBOXES = frozenset({b"clear-site-data"})
+_MAY_OPEN = frozenset({"owner", "maintainer", "developer"})
+GrantKey = tuple[str, str]  # host label, cookie
+
+
+class Sandboxes(Protocol):
+    """What the gateway asks of the sandboxes' life."""
+
+    async def connect(self, sandbox_id: str, port: int | None) -> SocketStream:
+        """Connect to opencode, or to a port inside. Raises :class:`OSError`."""
+        ...
+
+    def password(self, sandbox: SandboxRow) -> str:
+        """opencode's password."""
+        ...
+
+    def touch(self, sandbox_id: str) -> None:
+        """Somebody uses it now."""
+        ...
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Ask for it to be resumed; no error if it is on its way already."""
+        ...
+
+    async def redeem(self, ticket_hash: bytes, label: str, cookie_hash: bytes) -> str | None:
+        """Exchange a ticket for a cookie of this host; the sandbox's id, or ``None`` if the ticket is not good."""
+        ...
+
+
+class _Use:
+    """Tells the activity what passes. An event stream by itself is no use: a forgotten tab holds one."""
+
+    __slots__ = ("_id", "_quiet", "_touch")
+
+    def __init__(self, touch: Callable[[str], None], sandbox_id: str, quiet: bool) -> None:
+        self._touch = touch
+        self._id = sandbox_id
+        self._quiet = quiet
+
+    def head(self, response: ResponseHead) -> ResponseHead:
+        for name, value in response.headers:
+            if name == b"set-cookie":
+                response.headers = [pair for pair in response.headers if not _foreign_cookie(pair)]
+                break
+            if name == b"content-type" and value.startswith(b"text/event-stream"):
+                self._quiet = True
+        if any(name in _NOT_FROM_SANDBOXES for name, _ in response.headers):
+            response.headers = [pair for pair in response.headers if pair[0] not in _NOT_FROM_SANDBOXES]
+        return response
+
+    def up(self, count: int) -> None:
+        self._touch(self._id)
+
+    def down(self, count: int) -> None:
+        if not self._quiet:
+            self._touch(self._id)
+
+
+def _foreign_cookie(header: tuple[bytes, bytes]) -> bool:
+    """A cookie that a sandbox may not set: one with our names, or one for more than its own host."""
+    if header[0] != b"set-cookie":
+        return False
+    name, *attributes = header[1].decode("latin-1").split(";")
+    return is_ours(name.partition("=")[0].strip()) or any(
+        attribute.partition("=")[0].strip().lower() == "domain" for attribute in attributes
+    )
+
+
+@dataclass(slots=True)
+class _Visit:
+    """A request with what was found out about it."""
+
+    request: Request
+    route: SandboxRoute
+    origin: str  # of this host
+
+
+class SandboxHosts:
+    """Decides about requests for ``oc-{id}`` and ``{port}-{id}`` hosts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        grants: CachedLookup[GrantKey, Grant],
+        states: CachedLookup[str, SandboxRow],
+        sandboxes: Sandboxes,
+        pages: SandboxPages,
+    ) -> None:
+        self._settings = settings
+        self._cookie = CookieNames.for_scheme(secure=settings.secure).sandbox
+        self._grants = grants
+        self._states = states
+        self._sandboxes = sandboxes
+        self._pages = pages
+        self._upstreams: dict[tuple[str, int | None], Http1Upstream] = {}
+        self._basic: dict[str, tuple[int, bytes]] = {}
+
+    async def decide(self, request: Request, route: SandboxRoute) -> Decision:
+        """What to do with a request for the sandbox host ``route``."""
+        request.site = "sandbox" if route.port is None else "port"
+        visit = _Visit(request, route, self._settings.host_origin(route.label))
+        if request.path == TICKET_PATH:
+            return await self._redeem(visit)
+        key = self._grant_key(request, route)
+        grant = None if key is None else await self._grants.get(key)
+        if key is None or grant is None:
+            return self._pages.sign_in(request, self._open_url(visit))
+        if grant.role not in _MAY_OPEN:
+            return self._pages.no_access(request)
+        refused = self._foreign(visit)
+        if refused is not None:
+            return refused
+        sandbox = await self._states.get(route.sandbox_id)
+        if sandbox is None:
+            return self._pages.not_found(request)
+        if sandbox.status != "running":
+            return await self._not_running(visit, sandbox)
+        return self._forward(visit, sandbox, grant, key)
+
+    def _grant_key(self, request: Request, route: SandboxRoute) -> GrantKey | None:
+        """Host and cookie. Two cookies: one was tossed by a sibling host, and neither is believed."""
+        header = b"; ".join(request.get_all(b"cookie"))
+        value = cookies.only_value(header.decode("latin-1"), self._cookie)
+        return None if value is None else (route.label, value)
+
+    def _open_url(self, visit: _Visit) -> str:
+        target = visit.request.target.decode("ascii")
+        wanted = target if visit.route.port is None else visit.origin + target
+        path = f"/api/sandboxes/{visit.route.sandbox_id}/open"
+        return f"{self._settings.main_origin}{path}?next={quote(wanted, safe='')}"
+
+    def _foreign(self, visit: _Visit) -> Reply | None:
+        """Refuse what another site's page sends with this browser's cookie.
+
+        Sandbox hosts are same-site to each other, so that ``SameSite`` does not do it.
+        """
+        request = visit.request
+        origin = request.get(b"origin")
+        if origin is not None:
+            allowed = origin == visit.origin.encode() or self._sibling(origin, visit.route)
+            unsafe = request.method not in (b"GET", b"HEAD") or request.upgrade is not None
+            if not allowed and (unsafe or not request.page_load):
+                return self._pages.foreign(request)
+        site = request.get(b"sec-fetch-site")
+        if site in (b"same-site", b"cross-site") and origin is None and not request.page_load:
+            return self._pages.foreign(request)
+        return None
+
+    def _sibling(self, origin: bytes, route: SandboxRoute) -> bool:
+        """A page of the same sandbox on another of its hosts may use a server that runs inside it."""
+        if route.port is None:
+            return False
+        suffix = self._settings.host_origin(f"-{route.sandbox_id}").partition("//")[2]
+        scheme, _, rest = origin.decode("latin-1").partition("://")
+        label = rest.removesuffix(suffix)
+        return scheme == self._settings.base_scheme and label != rest and (label == "oc" or label.isdecimal())
+
+    # The way in
+
+    async def _redeem(self, visit: _Visit) -> Reply:
+        request, settings = visit.request, self._settings
+        query = parse_qs(request.query.decode("ascii"), keep_blank_values=True)
+        ticket = query.get("ticket", [""])[0]
+        wanted = query.get("next", ["/"])[0]
+        if request.method != b"GET" or not ticket:
+            return self._pages.bad_ticket(request, self._open_root(visit))
+        cookie = new_token()
+        found = await self._sandboxes.redeem(token_hash(ticket), visit.route.label, token_hash(cookie))
+        if found is None:
+            return self._pages.bad_ticket(request, self._open_root(visit))
+        lifetime = cookies.SESSION_SECONDS
+        set_cookie = cookies.set_cookie(self._cookie, cookie, secure=settings.secure, max_age=lifetime)
+        return Reply(
+            303,
+            [
+                (b"location", safe_path(wanted).encode("ascii")),
+                (b"set-cookie", set_cookie.encode()),
+                (b"cache-control", b"no-store"),
+                (b"referrer-policy", b"no-referrer"),
+            ],
+        )
+
+    def _open_root(self, visit: _Visit) -> str:
+        wanted = "/" if visit.route.port is None else visit.origin + "/"
+        path = f"/api/sandboxes/{visit.route.sandbox_id}/open"
+        return f"{self._settings.main_origin}{path}?next={quote(wanted, safe='')}"
+
+    # Not running
+
+    async def _not_running(self, visit: _Visit, sandbox: SandboxRow) -> Reply:
+        request = visit.request
+        wants = _asks_to_resume(request)
+        if sandbox.type == "cloud" and wants and (sandbox.status == "paused" or _pressed(request)):
+            await self._sandboxes.resume(sandbox.id)
+            if _pressed(request):
+                clean = without_query_parameter(request.target, RESUME_PARAMETER)
+                return Reply(303, [(b"location", clean), (b"cache-control", b"no-store")])
+            return self._pages.starting(request, sandbox)
+        return self._pages.for_status(request, sandbox, _with_resume(request.target))
+
+    # Through
+
+    def _forward(self, visit: _Visit, sandbox: SandboxRow, grant: Grant, key: GrantKey) -> Forward:
+        request, route = visit.request, visit.route
+        quiet = request.path in BACKGROUND or b"text/event-stream" in (request.get(b"accept") or b"")
+        if not quiet:
+            self._sandboxes.touch(sandbox.id)
+        use = _Use(self._sandboxes.touch, sandbox.id, quiet or request.upgrade is not None)
+        return Forward(
+            self._upstream(route),
+            RequestHead(
+                request.method,
+                without_query_parameter(request.target, b"auth_token"),
+                self._headers(visit, sandbox),
+                request.body_length,
+                request.upgrade,
+            ),
+            lambda error: self._pages.unreachable(request, sandbox, error),
+            rewrite=use.head,
+            on_up_bytes=use.up,
+            on_down_bytes=use.down,
+            revoked_by=(
+                ("session", grant.session_id),
+                ("user", grant.user_id),
+                ("member", grant.workspace_id, grant.user_id),
+                ("grant", *key),
+            ),
+        )
+
+    def _headers(self, visit: _Visit, sandbox: SandboxRow) -> Headers:
+        request = visit.request
+        kept = request_headers(request.headers, _CREDENTIALS)
+        headers: Headers = []
+        for name, value in kept:
+            if name == b"cookie":
+                value = without_cookies(value, is_ours)
+                if not value:
+                    continue
+            headers.append((name, value))
+        if visit.route.port is None:
+            headers.append((b"authorization", self._authorization(sandbox)))
+        headers.append((b"x-forwarded-for", request.client_ip.encode()))
+        headers.append((b"x-forwarded-proto", request.client_scheme.encode()))
+        headers.append((b"x-forwarded-host", request.get(b"host") or b""))
+        return headers
+
+    def _authorization(self, sandbox: SandboxRow) -> bytes:
+        kept = self._basic.get(sandbox.id)
+        if kept is None or kept[0] != sandbox.secret_version:
+            credentials = b64encode(f"opencode:{self._sandboxes.password(sandbox)}".encode())
+            kept = self._basic[sandbox.id] = (sandbox.secret_version, b"Basic " + credentials)
+        return kept[1]
+
+    def _upstream(self, route: SandboxRoute) -> Http1Upstream:
+        key = (route.sandbox_id, route.port)
+        upstream = self._upstreams.get(key)
+        if upstream is None:
+
+            async def connect() -> SocketStream:
+                return await self._sandboxes.connect(*key)
+
+            upstream = self._upstreams[key] = Http1Upstream(connect)
+        return upstream
+
+    def forget(self, sandbox_id: str) -> None:
+        """The sandbox changed: its address is asked anew, nothing kept of it is used again."""
+        self._states.forget_key(sandbox_id)
+        self._basic.pop(sandbox_id, None)
+        for key in [key for key in self._upstreams if key[0] == sandbox_id]:
+            self._upstreams.pop(key).close()
+
+
+def _asks_to_resume(request: Request) -> bool:
+    """A person came here. Not a prefetch, not a frame, not what a forgotten tab asks for by itself."""
+    purpose = (request.get(b"sec-purpose") or request.get(b"purpose") or b"").lower()
+    destination = request.get(b"sec-fetch-dest")
+    return request.page_load and b"prefetch" not in purpose and destination in (None, b"document")
+
+
+def _pressed(request: Request) -> bool:
+    return RESUME_PARAMETER + b"=resume" in request.query.split(b"&")
+
+
+def _with_resume(target: bytes) -> str:
+    target = without_query_parameter(target, RESUME_PARAMETER)
+    separator = "&" if b"?" in target else "?"
+    return f"{target.decode('ascii')}{separator}{RESUME_PARAMETER.decode()}=resume"
+
+
+def safe_path(wanted: str) -> str:
+    """``wanted`` if it is a path on this very host, else the root: what follows here goes into ``Location``."""
+    plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted and " " not in wanted
+    return wanted if plain and wanted.startswith("/") and not wanted.startswith("//") else "/"
