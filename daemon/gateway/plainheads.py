@@ -1,8 +1,8 @@
 """A short way for plain heads.
 
-Nearly every head is plain: well-formed lines, a known length or no body, nothing to negotiate. Such a head is recognised
-by one regular expression, at a third of what h11 needs for it. Whatever is not plain beyond doubt is *not refused here*:
-it takes the long way through h11, which decides. A test holds that both ways agree (tests/gateway/test_plainheads.py).
+Nearly every head is plain: well-formed lines, a known length or no body, nothing to negotiate. One regular expression
+recognises such a head, at a third of what h11 needs. Whatever is not plain beyond doubt is *not refused here*: it takes
+the long way through h11, which decides. A test holds that both ways agree (tests/gateway/test_plainheads.py).
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, quote
 from daemon import cookies
 from daemon.cookies import CookieNames, is_ours
 from daemon.gateway.exchange import Decision, Forward, Reply, Request, RequestHead, ResponseHead
-from daemon.gateway.sandbox_pages import SandboxPages
 from daemon.gateway.upstream import Http1Upstream
 from daemon.secret import new_token, token_hash
 from protocol.headers import Headers, request_headers, without_cookies, without_query_parameter
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from daemon.config import Settings
     from daemon.gateway.lookup import CachedLookup
     from daemon.gateway.router import SandboxSite as SandboxRoute
+    from daemon.gateway.sandbox_pages import SandboxPages
     from daemon.gateway.sockets import SocketStream
     from daemon.store.access import Grant
     from daemon.store.sandboxes import SandboxRow
