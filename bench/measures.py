@@ -1,0 +1,137 @@
+"""What is measured, each with the tool that people use for it: wrk, curl, sockets."""
+
+from __future__ import annotations
+
+import re
+import resource
+import socket
+import statistics
+import subprocess
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.processes import cpu_seconds, memory, peak_memory, reset_peak
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.contenders import Door
+
+
+@dataclass(frozen=True)
+class Load:
+    """Result of one wrk run: requests per second, milliseconds, CPU microseconds per request."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+
+
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+def _milliseconds(output: str, percent: int) -> float:
+    match = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)", output, re.MULTILINE)
+    assert match is not None, output
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def small_gets(door: Door, connections: int, seconds: int) -> Load:
+    """Small GETs over keep-alive connections. Raises if any answer was not a success."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    for name, value in door.headers:
+        command += ["-H", f"{name}: {value}"]
+    before = cpu_seconds(door.pid)
+    done = subprocess.run([*command, f"http://127.0.0.1:{door.port}/small"], capture_output=True, text=True, check=True)
+    used = cpu_seconds(door.pid) - before
+    out = done.stdout
+    if "Non-2xx" in out or "Socket errors" in out:
+        raise RuntimeError(out)
+    count = int(re.search(r"(\d+) requests in", out)[1])  # type: ignore[index]
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])  # type: ignore[index]
+    return Load(rate, _milliseconds(out, 50), _milliseconds(out, 99), used / count * 1e6)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Bytes per second, and CPU seconds for the whole body."""
+
+    rate: float
+    cpu: float
+
+
+def _curl(door: Door, target: str, size: int, *options: str) -> Transfer:
+    command = ["curl", "-sS", "--fail", "-o", "/dev/null", "-w", "%{size_download} %{size_upload} %{time_total}"]
+    for name, value in door.headers:
+        command += ["-H", f"{name}: {value}"]
+    before = cpu_seconds(door.pid)
+    url = f"http://127.0.0.1:{door.port}{target}"
+    done = subprocess.run([*command, *options, url], capture_output=True, text=True, check=True)
+    down, up, seconds = done.stdout.split()
+    if max(int(down), int(up)) != size:
+        raise RuntimeError(f"{target}: {down} bytes down, {up} up instead of {size}")
+    return Transfer(size / float(seconds), cpu_seconds(door.pid) - before)
+
+
+def download(door: Door, size: int) -> Transfer:
+    """One large body down."""
+    return _curl(door, "/big", size)
+
+
+def upload(door: Door, body: Path) -> Transfer:
+    """One large body up."""
+    return _curl(door, "/sink", body.stat().st_size, "-T", str(body), "-X", "POST", "-H", "Expect:")
+
+
+def _open_stream(door: Door) -> socket.socket:
+    headers = dict(door.headers) or {"Host": f"127.0.0.1:{door.port}"}
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    stream = socket.create_connection(("127.0.0.1", door.port), timeout=30)
+    stream.sendall(f"GET /events HTTP/1.1\r\n{''.join(lines)}Accept: text/event-stream\r\n\r\n".encode())
+    return stream
+
+
+def _first_event(stream: socket.socket) -> None:
+    data = b""
+    while b"connected" not in data:
+        piece = stream.recv(4096)
+        if not piece:
+            raise RuntimeError(f"no event: {data!r}")
+        data += piece
+
+
+def first_event(door: Door, times: int) -> float:
+    """Milliseconds from the request to the first event, median."""
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        with _open_stream(door) as stream:
+            _first_event(stream)
+            taken.append(time.perf_counter() - started)
+    return statistics.median(taken) * 1000
+
+
+def idle_streams(door: Door, count: int) -> float:
+    """Bytes of private memory for each of ``count`` streams that got one event and are silent."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * count), hard))
+    with ExitStack() as stack:
+        warm = stack.enter_context(_open_stream(door))
+        _first_event(warm)
+        before = memory(door.pid)
+        for _ in range(count):
+            _first_event(stack.enter_context(_open_stream(door)))
+        return (memory(door.pid) - before) / count
+
+
+def growth(door: Door, size: int, times: int) -> int:
+    """Bytes by which resident memory exceeds its start while ``times`` large bodies pass."""
+    download(door, size)
+    reset_peak(door.pid)
+    before = peak_memory(door.pid)
+    for _ in range(times):
+        download(door, size)
+    return peak_memory(door.pid) - before

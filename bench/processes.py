@@ -1,0 +1,78 @@
+"""Starting what is measured, and reading from the operating system what it used."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_START_SECONDS = 60.0  # initdb on a cold disk, node's start
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that the process has used, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def memory(pid: int) -> int:
+    """Private resident bytes of the process."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def peak_memory(pid: int) -> int:
+    """The most resident bytes since :func:`reset_peak`."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def reset_peak(pid: int) -> None:
+    """Begin to count the peak anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def process(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path, stdout: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A child process that ends with the block; what it says goes to ``log``."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(command, env=env, stdout=stdout or output, stderr=output, text=True)
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(30)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def wait_for_port(port: int, child: subprocess.Popen[str], log: Path) -> None:
+    """Return once somebody listens on ``port``. Raises :class:`RuntimeError` with the log if the child ends before."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise RuntimeError(f"{child.args!r} ended with {child.returncode}: {log.read_text()[-2000:]}")
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{child.args!r} does not listen on {port} after {_START_SECONDS:g} s")

@@ -1,0 +1,61 @@
+"""The upstream of the benchmarks for what nginx cannot be: a sink for uploads and a source of events.
+
+Uploads are read by blocking threads into one buffer, so that they cost little. An event stream sends one event
+at once and then nothing until the client leaves. Prints its port. Small GETs and downloads come from nginx.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+
+_LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
+_STREAM = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"10\r\ndata: connected\n\r\n1\r\n\n\r\n"
+)
+
+
+def _head(connection: socket.socket) -> tuple[bytes, int] | None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head, len(rest)
+
+
+def _serve(connection: socket.socket) -> None:
+    buffer = bytearray(1 << 20)
+    with connection:
+        while (received := _head(connection)) is not None:
+            head, have = received
+            if head.startswith(b"GET /events"):
+                connection.sendall(_STREAM)
+                connection.recv(1)
+                return
+            match = _LENGTH.search(head)
+            left = (int(match[1]) if match else 0) - have
+            if b"100-continue" in head.lower():
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            while left > 0:
+                left -= connection.recv_into(buffer) or left
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n")
+
+
+def main() -> None:
+    """Serve for ever."""
+    threading.stack_size(256 * 1024)  # a thousand streams
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    print(listener.getsockname()[1], flush=True)
+    while True:
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=_serve, args=(connection,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
