@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 TICKET_PATH = b"/__cli-server/ticket"
 RESUME_PARAMETER = b"__cli-server"
-# What a browser asks for by itself while a tab is merely open. It keeps nothing awake.
-BACKGROUND = frozenset({b"/event", b"/global/event", b"/global/health"})
+# What opencode's page asks for by itself while it is merely open, seen by watching one for a minute: its event stream, and
+# its health every ten seconds. It keeps nothing awake.
+BACKGROUND = frozenset({b"/event", b"/global/event", b"/api/event", b"/global/health", b"/api/health"})
 _CREDENTIALS = frozenset({b"authorization"})
 _COOKIE = frozenset({b"cookie"})
 # Clear-Site-Data reaches cookies of the whole domain, ours among them.
@@ -144,7 +145,12 @@ class SandboxHosts:
         refused = self._foreign(visit)
         if refused is not None:
             return refused
-        sandbox = await self._states.get(route.sandbox_id)
+        sandbox = self._states.kept(route.sandbox_id)
+        if sandbox is None:
+            sandbox = await self._states.get(route.sandbox_id)
+            grant = await self._grants.get(key)  # it may have been revoked while we waited
+            if grant is None:
+                return self._pages.sign_in(request, self._open_url(visit))
         if sandbox is None:
             return self._pages.not_found(request)
         if sandbox.status != "running":
@@ -229,14 +235,16 @@ class SandboxHosts:
             if _pressed(request):
                 clean = without_query_parameter(request.target, RESUME_PARAMETER)
                 return Reply(303, [(b"location", clean), (b"cache-control", b"no-store")])
-            return self._pages.starting(request, sandbox)
+            return self._pages.resuming(request, sandbox)
         return self._pages.for_status(request, sandbox, _with_resume(request.target))
 
     # Through
 
     def _forward(self, visit: _Visit, sandbox: SandboxRow, grant: Grant, key: GrantKey) -> Forward:
         request, route = visit.request, visit.route
-        quiet = request.path in BACKGROUND or b"text/event-stream" in (request.get(b"accept") or b"")
+        quiet = (route.port is None and request.path in BACKGROUND) or b"text/event-stream" in (
+            request.get(b"accept") or b""
+        )
         if not quiet:
             self._sandboxes.touch(sandbox.id)
         use = _Use(self._sandboxes.touch, sandbox.id, quiet or request.upgrade is not None)
@@ -249,7 +257,7 @@ class SandboxHosts:
                 request.body_length,
                 request.upgrade,
             ),
-            lambda error: self._pages.unreachable(request, sandbox, error),
+            lambda error: self._pages.unreachable(request, sandbox, route.port, error),
             rewrite=use.head,
             on_up_bytes=use.up,
             on_down_bytes=use.down,

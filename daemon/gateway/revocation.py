@@ -1,0 +1,79 @@
+"""What is kept of rights and states, and how a change in the database reaches kept answers and live streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from daemon.db.listen import Notifications
+    from daemon.gateway.lookup import CachedLookup
+    from daemon.gateway.sandbox_site import GrantKey
+    from daemon.gateway.watch import Watch
+    from daemon.store.access import Grant
+
+log = structlog.get_logger(__name__)
+
+
+class Revocation:
+    """Follows the notifications: drops what is kept and cuts what lives by it.
+
+    A stream that is still allowed after a change of role is cut too; browsers open it again at once.
+    """
+
+    def __init__(
+        self,
+        notifications: Notifications,
+        watch: Watch,
+        grants: CachedLookup[GrantKey, Grant],
+        forget_sandbox: Callable[[str], None],
+        still_allowed: Callable[[GrantKey], Awaitable[bool]],
+    ) -> None:
+        self._watch = watch
+        self._grants = grants
+        self._forget_sandbox = forget_sandbox
+        self._still_allowed = still_allowed
+        self._missed = trio.Event()
+        notifications.subscribe("session", self._on_session)
+        notifications.subscribe("user", self._on_user)
+        notifications.subscribe("member", self._on_member)
+        notifications.subscribe("sandbox", self._on_sandbox)
+        notifications.on_gap(self._on_gap)
+
+    def _on_session(self, words: list[str]) -> None:
+        self._grants.forget(lambda _, grant: grant.session_id == words[0])
+        self._cut(("session", words[0]))
+
+    def _on_user(self, words: list[str]) -> None:
+        self._grants.forget(lambda _, grant: grant.user_id == words[0])
+        self._cut(("user", words[0]))
+
+    def _on_member(self, words: list[str]) -> None:
+        workspace, user = words
+        self._grants.forget(lambda _, grant: (grant.workspace_id, grant.user_id) == (workspace, user))
+        self._cut(("member", workspace, user))
+
+    def _on_sandbox(self, words: list[str]) -> None:
+        self._forget_sandbox(words[0])
+
+    def _cut(self, key: tuple[str, ...]) -> None:
+        count = self._watch.revoke(key)
+        if count:
+            log.info("streams cut", because=key[0], count=count)
+
+    def _on_gap(self) -> None:
+        self._grants.clear()
+        self._missed.set()
+
+    async def run(self) -> None:
+        """After notifications may have been missed, ask anew for every live stream."""
+        while True:
+            await self._missed.wait()
+            self._missed = trio.Event()
+            for key in self._watch.live_keys():
+                if key[0] == "grant" and not await self._still_allowed((key[1], key[2])):
+                    self._cut(key)

@@ -1,0 +1,96 @@
+"""What sandbox hosts say instead of the sandbox: a page for a person's navigation, a problem for a program."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from daemon.gateway.exchange import Reply, Request, UpstreamError
+from daemon.pages import State, Subject, render, render_problem
+
+if TYPE_CHECKING:
+    from daemon.config import Settings
+    from daemon.store.sandboxes import SandboxRow
+
+_BY_STATUS = {
+    "creating": State.STARTING,
+    "resuming": State.RESUMING,
+    "running": State.STARTING,  # it became so this very moment
+    "pausing": State.PAUSING,
+    "paused": State.PAUSED,
+    "offline": State.OFFLINE,
+    "failed": State.FAILED,
+    "deleting": State.DELETING,
+}
+
+
+class SandboxPages:
+    """Makes the answers. ``resume_url`` and the like are on the very host that was asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._main = settings.main_origin + "/"
+
+    def _reply(self, request: Request, state: State, subject: Subject) -> Reply:
+        page = render(state, subject) if request.page_load else render_problem(state, subject)
+        return Reply(page.status, page.headers, page.body)
+
+    def _plain(self, request: Request, state: State) -> Reply:
+        return self._reply(request, state, Subject(main_url=self._main))
+
+    def sign_in(self, request: Request, open_url: str) -> Reply:
+        """No valid cookie of this host: a person is sent to get one, a program is told."""
+        if request.page_load:
+            return Reply(302, [(b"location", open_url.encode("ascii")), (b"cache-control", b"no-store")])
+        return self._reply(request, State.SIGNED_OUT, Subject(main_url=self._main, action_url=open_url))
+
+    def bad_ticket(self, request: Request, open_url: str) -> Reply:
+        """The ticket was used, has expired, or is none."""
+        return self._reply(request, State.BAD_TICKET, Subject(main_url=self._main, action_url=open_url))
+
+    def no_access(self, request: Request) -> Reply:
+        """A guest, or no member any more."""
+        return self._plain(request, State.NO_ACCESS)
+
+    def foreign(self, request: Request) -> Reply:
+        """Another site's page asked for it."""
+        return self._plain(request, State.FOREIGN)
+
+    def not_found(self, request: Request) -> Reply:
+        """There is no such sandbox."""
+        return self._plain(request, State.NOT_FOUND)
+
+    def misdirected(self, request: Request) -> Reply:
+        """A host that is not ours."""
+        return self._plain(request, State.MISDIRECTED)
+
+    def unavailable(self, request: Request) -> Reply:
+        """The database does not answer."""
+        return self._plain(request, State.UNAVAILABLE)
+
+    def for_status(self, request: Request, sandbox: SandboxRow, resume_url: str) -> Reply:
+        """The sandbox is not running."""
+        resumable = sandbox.type == "cloud" and sandbox.status in ("paused", "failed")
+        return self._about(request, _BY_STATUS[sandbox.status], sandbox, resume_url if resumable else "")
+
+    def resuming(self, request: Request, sandbox: SandboxRow) -> Reply:
+        """It was asked to resume just now."""
+        return self._about(request, State.RESUMING, sandbox, "")
+
+    def unreachable(self, request: Request, sandbox: SandboxRow, port: int | None, error: UpstreamError) -> Reply:
+        """It runs, but what was asked for in it does not answer."""
+        state = State.UPSTREAM_BROKE if port is None else State.NOT_LISTENING
+        return self._about(request, state, sandbox, request.target.decode("ascii"), port)
+
+    def _about(
+        self, request: Request, state: State, sandbox: SandboxRow, action_url: str, port: int | None = None
+    ) -> Reply:
+        subject = Subject(
+            name=sandbox.name,
+            reason=sandbox.status_reason or "",
+            elapsed=(datetime.now(UTC) - sandbox.updated_at).total_seconds(),
+            main_url=self._main,
+            action_url=action_url,
+            logs_url=f"{self._main}api/sandboxes/{sandbox.id}/logs",
+            port=port,
+        )
+        return self._reply(request, state, subject)
