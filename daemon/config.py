@@ -1,21 +1,26 @@
-"""The settings: one reader, one frozen value. Nothing else in the product looks at the environment."""
+"""The settings: one table, one reader, one frozen value. Nothing else in the product looks at the environment."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from daemon import values
+from daemon.values import Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
+__all__ = ["SETTINGS", "ConfigError", "Endpoint", "Setting", "Settings", "load"]
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An address to listen on. ``port`` 0 asks the system for one."""
 
-    host: str
-    port: int
+class ConfigError(Exception):
+    """A setting that cannot be. One line: the variable, its value unless that is secret, and what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,9 @@ class Settings:
     backend: Literal["process", "docker", "k8s"]
     base_domain: str
     base_scheme: Literal["http", "https"]
-    public_port: int | None  # None: the scheme's own port, not written in URLs
+    public_port: int | None  # None: the scheme's own port, not written in URLs; 0: see :meth:`bound_to`
     idle_timeout: float  # 0 = never
-    busy_limit: float  # after so long without any other sign of use, a status of "busy" is not believed any more
+    busy_limit: float  # after so long without any other sign of use, a status of "busy" is not believed; 0 = for ever
     anthropic_api_key: str | None = field(repr=False)
     anthropic_auth_token: str | None = field(repr=False)
     anthropic_base_url: str
@@ -67,6 +72,243 @@ class Settings:
         """Origin of a sandbox host; ``label`` is ``oc-{id}`` or ``{port}-{id}``."""
         return f"{self.base_scheme}://{label}.{self.base_domain}{self._port_suffix}"
 
+    def bound_to(self, port: int) -> Settings:
+        """These settings once the listener has ``port``; matters where ``LISTEN`` left the choice to the system."""
+        return dataclasses.replace(self, public_port=port) if self.public_port == 0 else self
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secret values that are set, for logs to leave out; of the database's address its password too."""
+        found = [getattr(self, setting.field) for setting in SETTINGS if setting.secret]
+        found.append(values.database_password(self.database_url or ""))
+        return tuple(value for value in found if value)
+
     @property
     def _port_suffix(self) -> str:
         return "" if self.public_port is None else f":{self.public_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of the table. ``default`` is written as a person would write it; ``None`` means unset or derived."""
+
+    variable: str
+    parse: Callable[[str], object]
+    default: str | None
+    accepted: str
+    help: str
+    derived: str = ""  # how the default comes about where it is not a plain value
+    secret: bool = False
+
+    @property
+    def field(self) -> str:
+        """The attribute of :class:`Settings`."""
+        return self.variable.lower()
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag: ``--base-domain``."""
+        return "--" + self.variable.lower().replace("_", "-")
+
+    @property
+    def default_text(self) -> str:
+        """The default for people."""
+        return self.derived or self.default or "unset"
+
+
+_DURATION = "a duration such as 30m, 90s, 2h, 1d or 1h30m, or 0"
+_URL = "an http or https URL without query, fragment or credentials"
+_CREDENTIAL = "visible ASCII characters without blanks"
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "LISTEN", values.endpoint, "127.0.0.1:8080",
+        "host:port, [::1]:8080 or :8080 for every address", "address and port of the one public listener",
+    ),
+    Setting(
+        "DATA_DIR", values.path, "~/.local/share/cli-server",
+        "a path", "where the embedded database and the process backend keep their files",
+    ),
+    Setting(
+        "DATABASE_URL", values.database_url, None,
+        "postgresql://user:password@host:port/name, or libpq's host=… dbname=…",
+        "PostgreSQL connection string; unset: an embedded PostgreSQL in DATA_DIR", secret=True,
+    ),
+    Setting(
+        "BACKEND", values.one_of("process", "docker", "k8s"), "process",
+        "process, docker or k8s", "where sandboxes run",
+    ),
+    Setting(
+        "BASE_DOMAIN", values.domain, "localhost",
+        "a host name without scheme and port, such as agents.example.com",
+        "host of the main site; sandboxes live on oc-{sandboxId}.{BASE_DOMAIN}",
+    ),
+    Setting(
+        "BASE_SCHEME", values.one_of("http", "https"), None,
+        "http or https", "scheme of generated URLs", derived="http on localhost, else https",
+    ),
+    Setting(
+        "PUBLIC_PORT", values.number_between(1, 65535), None,
+        "a port, 1 to 65535", "port in generated URLs where it is not the scheme's own",
+        derived="the listener's port on localhost, else none",
+    ),
+    Setting(
+        "IDLE_TIMEOUT", values.duration, "30m",
+        _DURATION, "pause a sandbox after so long without activity; 0: never",
+    ),
+    Setting(
+        "BUSY_LIMIT", values.duration, "12h", _DURATION,
+        "after so long without any other sign of use, a sandbox that calls itself busy is paused too; 0: never",
+    ),
+    Setting(
+        "ANTHROPIC_API_KEY", values.credential, None,
+        _CREDENTIAL, "the operator's key for the Anthropic API", secret=True,
+    ),
+    Setting(
+        "ANTHROPIC_AUTH_TOKEN", values.credential, None,
+        _CREDENTIAL, "the operator's bearer token for the Anthropic API, for gateways that want one", secret=True,
+    ),
+    Setting(
+        "ANTHROPIC_BASE_URL", values.http_url, "https://api.anthropic.com",
+        _URL, "address of the Anthropic API; its path is kept",
+    ),
+    Setting(
+        "ANTHROPIC_PROXY_URL", values.http_url, None,
+        _URL, "URL by which sandboxes reach this server's Anthropic proxy", derived="from the listener",
+    ),
+    Setting(
+        "AGENT_IMAGE", values.image, "cli-server-sandbox:latest",
+        "the name of a container image", "sandbox image (docker, k8s)",
+    ),
+    Setting(
+        "OPENCODE_BIN", values.one_line, "opencode",
+        "a program's name or path", "opencode program of the process backend", derived="opencode on PATH",
+    ),
+    Setting(
+        "OPENCODE_CONFIG_CONTENT", values.json_object, None,
+        "a JSON object", "opencode configuration merged into every sandbox's", secret=True,
+    ),
+    Setting(
+        "OIDC_REDIRECT_BASE_URL", values.http_origin, None,
+        "an http or https URL without path", "external URL for sign-in callbacks", derived="the main site",
+    ),
+    Setting("GITHUB_CLIENT_ID", values.credential, None, _CREDENTIAL, "GitHub sign-in: the application's id"),
+    Setting(
+        "GITHUB_CLIENT_SECRET", values.credential, None,
+        _CREDENTIAL, "GitHub sign-in: the application's secret", secret=True,
+    ),
+    Setting("OIDC_ISSUER_URL", values.http_url, None, _URL, "generic OIDC sign-in: the issuer"),
+    Setting("OIDC_CLIENT_ID", values.credential, None, _CREDENTIAL, "generic OIDC sign-in: the client's id"),
+    Setting(
+        "OIDC_CLIENT_SECRET", values.credential, None,
+        _CREDENTIAL, "generic OIDC sign-in: the client's secret", secret=True,
+    ),
+    Setting(
+        "REGISTRATION", values.one_of("open", "first-user", "closed"), "first-user",
+        "open, first-user or closed",
+        "who may register with a password: everybody, the first one (who becomes admin, then nobody), nobody",
+    ),
+    Setting(
+        "TRUSTED_PROXIES", values.networks, None,
+        "networks separated by commas, such as 10.0.0.0/8, fd00::/8",
+        "networks whose X-Forwarded-* headers are believed", derived="none",
+    ),
+    Setting(
+        "METRICS_LISTEN", values.endpoint_or_off, "127.0.0.1:9464",
+        "host:port, [::1]:9464, :9464 for every address, or off", "Prometheus listener",
+    ),
+    Setting(
+        "AGENT_MEMORY_LIMIT",
+        # opencode alone holds 330 MB; below a third of that not even a shell and a proxy would start.
+        values.size_from(128 * 2**20, "128Mi"), "2Gi",
+        "a size of at least 128Mi, such as 2Gi, 512Mi or a number of bytes", "memory of one sandbox",
+    ),
+    Setting(
+        "AGENT_CPU_LIMIT", values.cores, "2",
+        "a number of cores such as 2, 0.5 or 500m", "processor cores of one sandbox",
+    ),
+    Setting(
+        # Below 32, opencode's own threads do not fit; the most is what 64-bit Linux can count to.
+        "AGENT_PIDS_LIMIT", values.number_between(32, 4194304), "512",
+        "a whole number, 32 to 4194304", "processes and threads of one sandbox",
+    ),
+    Setting(
+        "LOG_LEVEL", values.one_of("debug", "info", "warning", "error"), "info",
+        "debug, info, warning or error", "how much is logged",
+    ),
+    Setting(
+        "LOG_FORMAT", values.one_of("console", "json"), None,
+        "console or json", "form of the log", derived="console on a terminal, else json",
+    ),
+)  # fmt: skip
+
+_SETS = (
+    ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET"),
+    ("OIDC_ISSUER_URL", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"),
+)
+_USERINFO = re.compile(r"//[^/\s]*@")
+_OWN_PORTS = {"http": 80, "https": 443}
+# Enough of a wrong value to recognize it, and the line stays one.
+_SHOWN = 120
+
+
+def load(environ: Mapping[str, str], flags: Mapping[str, str] | None = None, *, terminal: bool = False) -> Settings:
+    """Read and check every setting. Raises :class:`ConfigError`.
+
+    Both mappings are by variable; a flag overrides the environment, and an empty value means unset. ``terminal``:
+    whether the log goes to one.
+    """
+    given = {**environ, **(flags or {})}
+    found: dict[str, Any] = {}
+    for setting in SETTINGS:
+        text = given.get(setting.variable, "").strip() or setting.default
+        found[setting.field] = None if text is None else _parse(setting, text)
+    _check_sets(found)
+    return Settings(**(found | _derived(found, terminal=terminal)))
+
+
+def _parse(setting: Setting, text: str) -> object:
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        value = "(its value is not shown)" if setting.secret else _shown(text)
+        why = f": {_one_line(str(error))}" if str(error) else ""
+        raise ConfigError(f"{setting.variable} {value} cannot be used{why}; accepted is {setting.accepted}") from None
+
+
+def _shown(text: str) -> str:
+    """A value as one line of printable characters; what stands where a URL has credentials is left out."""
+    text = _USERINFO.sub("//…@", text)
+    quoted = json.dumps(text[:_SHOWN], ensure_ascii=not text[:_SHOWN].isprintable())
+    return quoted if len(text) <= _SHOWN else quoted + "…"
+
+
+def _one_line(text: str) -> str:
+    """``text``, which may repeat a piece of the value, with what cannot be printed escaped."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text[:_SHOWN])
+
+
+def _check_sets(found: Mapping[str, Any]) -> None:
+    """Settings of one sign-in belong together: half of them would be ignored without a word."""
+    for names in _SETS:
+        missing = [name for name in names if found[name.lower()] is None]
+        if missing and len(missing) < len(names):
+            present = next(name for name in names if name not in missing)
+            raise ConfigError(
+                f"{missing[0]} is unset while {present} is set; accepted is all of {', '.join(names)}, or none"
+            )
+
+
+def _derived(found: Mapping[str, Any], *, terminal: bool) -> dict[str, Any]:
+    """The defaults that depend on other settings."""
+    local = found["base_domain"] == "localhost" or found["base_domain"].endswith(".localhost")
+    scheme = found["base_scheme"] or ("http" if local else "https")
+    port = found["public_port"]
+    if port is None and local:
+        port = found["listen"].port
+    return {
+        "base_scheme": scheme,
+        "public_port": None if port == _OWN_PORTS[scheme] else port,
+        "trusted_proxies": found["trusted_proxies"] or (),
+        "log_format": found["log_format"] or ("console" if terminal else "json"),
+    }

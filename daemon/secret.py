@@ -22,7 +22,7 @@ def new_token() -> str:
 
 
 def token_hash(token: str) -> bytes:
-    """What the database keeps of a secret: its SHA-256. The secrets are random, so that no salt or stretching is due."""
+    """What the database keeps of a secret: its SHA-256. The secrets are random; no salt is due."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -58,7 +58,7 @@ def load_keyring(path: Path) -> Keyring:
         _create_key(path)
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
-        raise ValueError(f"{path} holds {len(key)} bytes where a key of {KEY_BYTES} is expected; restore it from a backup")
+        raise ValueError(f"{path} holds {len(key)} bytes, not a key of {KEY_BYTES}; restore it from a backup")
     return Keyring(key)
 
 

@@ -32,11 +32,13 @@ class Client:
     __slots__ = (
         "address",
         "busy",
+        "last",
         "local_address",
         "probe",
         "read_deadline",
         "reader",
         "revoked_by",
+        "said_all",
         "scope",
         "stream",
         "timed_out",
@@ -55,6 +57,8 @@ class Client:
         self.timed_out = False
         self.writing = False
         self.busy = False  # an exchange is under way
+        self.last = False  # the answer that is on its way is the last one
+        self.said_all = False  # we closed our side
         self.probe = b""
         self.revoked_by: Sequence[tuple[str, ...]] = ()
 
@@ -62,6 +66,16 @@ class Client:
     def deadline(self) -> float:
         """The nearer of the two deadlines."""
         return min(self.read_deadline, self.write_deadline)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request of which nothing is here yet."""
+        return self.read_deadline < math.inf and not self.busy and not self.reader.started
+
+    def expire(self) -> None:
+        """End the connection: its time is over. If it is idle, in peace."""
+        self.timed_out = True
+        self.scope.cancel()
 
     async def _receive(self, silence: float, *, later: bool = False) -> bytes:
         self.read_deadline = trio.current_time() + silence
@@ -119,21 +133,30 @@ class Client:
         self.write_deadline = math.inf
         self.writing = False  # after an error or a cancellation it stays set: half a message is out, nothing may follow
 
-    def moved(self, count: int) -> None:
-        """``count`` bytes went to the client by another way than :meth:`send`."""
-        self.write_deadline = trio.current_time() + limits.WRITE_SECONDS
+    async def send_eof(self) -> None:
+        """Say that nothing more comes. Raises :class:`OSError`."""
+        self.said_all = True
+        await self.stream.send_eof()
 
-    def ask_whether_there(self) -> None:
-        """Send the probe, if one is legal at this moment."""
-        if self.busy and self.probe and not self.writing:
-            with contextlib.suppress(OSError):
-                self.stream.socket.send(self.probe)
-            self.probe = self.probe if self.probe == b"0" else b""
+    def ask_whether_there(self) -> bool:
+        """Send the probe, if one is legal at this moment; whether it was."""
+        if not self.busy or not self.probe or self.writing:
+            return False
+        try:
+            self.writing = self.stream.socket.send(self.probe) < len(self.probe)
+        except BlockingIOError:
+            return False  # the client reads nothing now; later then
+        except OSError:
+            self.writing = True
+        if self.writing:  # it is gone, or half of the probe is out
+            self.scope.cancel()
+        self.probe = self.probe if self.probe == b"0" else b""
+        return True
 
     async def linger(self) -> None:
         """Say that we are done, and read on for a moment so that the client sees our answer instead of a reset."""
         with contextlib.suppress(OSError), trio.move_on_after(limits.LINGER_SECONDS):
-            await self.stream.send_eof()
+            await self.send_eof()
             left = limits.LINGER_BYTES
             while left > 0:
                 data = await self.stream.receive()

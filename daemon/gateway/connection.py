@@ -13,7 +13,7 @@ from daemon.gateway.client import Client, ClientGone
 from daemon.gateway.exchange import Reply, Request, UpstreamError
 from daemon.gateway.origin import Networks, client_origin
 from daemon.gateway.reading import BadRequest, Head
-from daemon.gateway.relay import CutOff, relay
+from daemon.gateway.relay import CutOff, Outcome, relay
 from daemon.gateway.replies import problem, refusal, reply_bytes
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class _Connection:
                 return True
             if head is None:
                 return True
-            if not await self._serve(head):
+            if not await self._serve(head) or self.service.draining:
                 return True
 
     async def _serve(self, head: Head) -> bool:
@@ -106,20 +106,24 @@ class _Connection:
         keep_alive = head.keep_alive and not self.service.draining
         if isinstance(decision, Reply):
             return await self._reply(head, request, decision, keep_alive=keep_alive, started=started)
-        limit = decision.body_limit
-        if limit is not None and head.body_length is not None and head.body_length > limit:
-            refused = problem(413, "body_too_large", f"The request body is larger than {limit} bytes.")
-            return await self._reply(head, request, refused, keep_alive=keep_alive, started=started)
-        outcome = await relay(self.client, head, decision, keep_alive=keep_alive)
-        if outcome.error is not None:
-            self.service.ledger.upstream_failed(request.site, outcome.error)
+        outcome = Outcome(keep_alive=keep_alive)
+        try:
+            await relay(self.client, head, decision, outcome)
+        finally:
+            self._note(request, outcome, started)
         if outcome.reply is not None:
             return await self._reply(head, request, outcome.reply, keep_alive=outcome.keep_alive, started=started)
-        seconds = trio.current_time() - started
-        self.service.ledger.finished(request.site, outcome.status, seconds, outcome.bytes_up, outcome.bytes_down)
         if not outcome.keep_alive and not self.client.reader.body_done:
             await self.client.linger()
         return outcome.keep_alive
+
+    def _note(self, request: Request, outcome: Outcome, started: float) -> None:
+        ledger = self.service.ledger
+        if outcome.error is not None:
+            ledger.upstream_failed(request.site, outcome.error)
+        if outcome.reply is None:
+            seconds = trio.current_time() - started
+            ledger.finished(request.site, outcome.status, seconds, outcome.bytes_up, outcome.bytes_down)
 
     def _request(self, head: Head) -> Request:
         service, client = self.service, self.client
@@ -143,7 +147,7 @@ class _Connection:
         if head.body_length is not None and reader.remaining == 0:
             while reader.next_body():
                 pass
-        keep_alive = keep_alive and reader.body_done
+        keep_alive = keep_alive and reader.body_done and not self.service.draining
         await self._answer(reply, head_only=head.method == b"HEAD", close=not keep_alive, http10=head.http10)
         self.service.ledger.finished(request.site, reply.status, trio.current_time() - started, 0, len(reply.body))
         if not reader.body_done:
@@ -151,9 +155,7 @@ class _Connection:
         return keep_alive
 
     async def _answer(self, reply: Reply, *, head_only: bool, close: bool, http10: bool = False) -> None:
-        if http10 and not close:
-            reply.headers.append((b"connection", b"keep-alive"))
-        await self.client.send(reply_bytes(reply, head_only=head_only, close=close))
+        await self.client.send(reply_bytes(reply, head_only=head_only, close=close, http10=http10))
 
     async def last_word(self) -> None:
         """The client was too slow: tell it, if it was in the middle of saying something and heard nothing yet."""
@@ -165,4 +167,4 @@ class _Connection:
                 408, "request_timeout", f"The request did not arrive within {limits.HEAD_SECONDS:g} seconds."
             )
             await self._answer(late, head_only=False, close=True)
-            await client.stream.send_eof()
+            await client.send_eof()

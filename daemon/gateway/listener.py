@@ -66,31 +66,43 @@ class Listener:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until :meth:`drain` is called, then until the connections ended or their deadline passed."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.watch.run)
-            with self._connections:
-                async with trio.open_nursery() as connections:
-                    with self._accepting:
-                        async with trio.open_nursery() as acceptors:
-                            for sock in self._sockets:
-                                acceptors.start_soon(self._accept, sock, connections)
-                            task_status.started()
-                    self._close_idle()
-            nursery.cancel_scope.cancel()
-        self.watch.close()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.watch.run)
+                with self._connections:
+                    async with trio.open_nursery() as connections:
+                        with self._accepting:
+                            async with trio.open_nursery() as acceptors:
+                                for sock in self._sockets:
+                                    acceptors.start_soon(self._accept, sock, connections)
+                                task_status.started()
+                        self._close_idle()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._stop_listening()
+            self.watch.close()
+        self._drained.set()
+
+    async def drained(self) -> None:
+        """Wait for the end of :meth:`run`."""
+        await self._drained.wait()
 
     def drain(self, seconds: float) -> None:
         """Accept nothing more; idle connections end now, busy ones after their answer or after ``seconds``."""
         self.service.draining = True
         self._connections.deadline = trio.current_time() + seconds
         self._accepting.cancel()
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
         for sock in self._sockets:
             sock.close()
 
     def _close_idle(self) -> None:
         for client in self.watch.clients.values():
-            if not client.busy and not client.reader.started:
-                client.scope.cancel()
+            client.last = True
+            if client.idle:
+                client.expire()
 
     async def _accept(self, listening: trio.socket.SocketType, connections: trio.Nursery) -> None:
         while True:

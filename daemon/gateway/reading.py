@@ -47,11 +47,27 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)")
 _FOLDED = re.compile(rb"\r\n[ \t]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_TRANSFER = b"\r\ntransfer-encoding"
+_TRANSFER = b"\r\ntransfer-encoding:"
 _END = b"\r\n\r\n"
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_FIRST_BYTE = re.compile(_TOKEN + rb"|\r(?!.)|\r\n", re.DOTALL)  # the CR may be the first half of an empty line
+_FIRST_LINE = re.compile(_TOKEN + rb"+ [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\n")
+
+
+def _check_beginning(buffer: bytearray, scanned: int) -> None:
+    """Refuse at once what cannot become a request: TLS and the like would else wait for the deadline of the head."""
+    most = limits.MAX_HEAD + len(_END)  # what stands behind was never looked at if the bytes came one by one
+    if buffer and not _FIRST_BYTE.match(buffer):
+        raise BadRequest(400, "malformed_request", "This is not HTTP.")
+    if _BARE_LF.search(buffer, max(0, scanned - 1), most):
+        raise BadRequest(400, "malformed_request", "Lines must end with CR LF.")
+    line = buffer.find(b"\r\n", 0, most)
+    if line >= 0 and line + 2 > scanned and not _FIRST_LINE.match(buffer):
+        raise BadRequest(400, "malformed_request", "The request line is not valid HTTP/1.1.")
 
 
 def _too_large(buffer: bytearray) -> BadRequest:
+    _check_beginning(buffer, 0)
     if b"\n" not in buffer[: limits.MAX_TARGET]:
         return BadRequest(414, "uri_too_long", f"The request line is longer than {limits.MAX_TARGET} bytes.")
     return BadRequest(431, "head_too_large", f"The request head is larger than {limits.MAX_HEAD} bytes.")
@@ -60,7 +76,7 @@ def _too_large(buffer: bytearray) -> BadRequest:
 def _body_length(head: bytes, http10: bool) -> int | None:
     """Length of the body; ``None`` for chunked. Ambiguous framing is how requests are smuggled, so it is refused."""
     lower = head.lower()
-    count = lower.count(b"\r\ncontent-length")
+    count = lower.count(b"\r\ncontent-length:")
     if _TRANSFER in lower:
         if count:
             raise BadRequest(400, "ambiguous_length", "Both Content-Length and Transfer-Encoding are given; send one.")
@@ -94,9 +110,9 @@ def _parse(head: bytes) -> tuple[h11.Connection, h11.Request]:
     return connection, event
 
 
-def _origin_form(target: bytes, host: str) -> bytes:
+def _origin_form(method: bytes, target: bytes, host: str) -> bytes:
     """The target in origin form. Absolute form is taken if it names the same host as ``Host`` does."""
-    if target.startswith(b"/") or target == b"*":
+    if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
         return target
     if not target[:8].lower().startswith((b"http://", b"https://")):
         raise BadRequest(400, "malformed_request", "The request target must be a path.")
@@ -136,11 +152,13 @@ class RequestReader:
     Feed bytes with :meth:`feed`; :meth:`next_head` and then :meth:`next_body` until it returns empty bytes.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_remaining", "_scanned", "body_done")
+    __slots__ = ("_blank", "_buffer", "_chunks", "_recent", "_remaining", "_scanned", "body_done")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._blank = False  # an empty line before this head was dropped already
         self._scanned = 0
+        self._recent = bytearray()  # what h11 was given last, see _check_end
         self._chunks: h11.Connection | None = None
         self._remaining = 0
         self.body_done = True
@@ -149,6 +167,7 @@ class RequestReader:
         """Add bytes from the client."""
         if self._chunks is not None:
             self._chunks.receive_data(data)
+            self._recent += data
         else:
             self._buffer += data
 
@@ -170,13 +189,13 @@ class RequestReader:
     def next_head(self) -> Head | None:
         """The next request head, or ``None``: more bytes are needed. Raises :class:`BadRequest`."""
         buffer = self._buffer
-        if buffer[:2] == b"\r\n" and not self._scanned:
+        if buffer.startswith(b"\r\n") and not self._blank:
             del buffer[:2]  # RFC 9112, section 2.2: an empty line before a request is ignored
+            self._blank, self._scanned = True, 0
         end = buffer.find(_END, max(0, self._scanned - 3))
         if end < 0:
-            if _BARE_LF.search(buffer, max(0, self._scanned - 1)):
-                raise BadRequest(400, "malformed_request", "Lines must end with CR LF.")
-            if len(buffer) > limits.MAX_HEAD:
+            _check_beginning(buffer, self._scanned)
+            if len(buffer) >= limits.MAX_HEAD + len(_END):
                 raise _too_large(buffer)
             self._scanned = len(buffer)
             return None
@@ -185,11 +204,13 @@ class RequestReader:
         head = bytes(buffer[: end + 4])
         del buffer[: end + 4]
         self._scanned = 0
+        self._blank = False
         plain = plain_request(head)
         return self._accept(head) if plain is None or plain.size != len(head) else self._accept_plain(plain)
 
     def _accept_plain(self, plain: PlainHead) -> Head:
         method, target, headers, length = plain.first, plain.second, plain.headers, plain.length or 0
+        host = _host(headers)
         _check(method, target, len(headers))
         self._chunks = None
         self._remaining = length
@@ -198,7 +219,7 @@ class RequestReader:
             method=method,
             target=target,
             headers=headers,
-            host=_host(headers),
+            host=host,
             body_length=length,
             http10=False,
             keep_alive=True,
@@ -212,10 +233,11 @@ class RequestReader:
         connection, request = _parse(raw)
         if request.http_version not in (b"1.1", b"1.0"):
             raise BadRequest(505, "http_version", "Use HTTP/1.1.")
-        _check(request.method, request.target, len(request.headers))
+        headers: Headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
+        host = _host(headers)
+        _check(request.method, request.target, len(headers))
         http10 = request.http_version == b"1.0"
         length = _body_length(raw, http10)
-        headers: Headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
         options: set[bytes] = set()
         expects = False
         upgrade = None
@@ -226,8 +248,7 @@ class RequestReader:
                 expects = self._expects(value, http10)
             elif name == b"upgrade":
                 upgrade = value
-        host = _host(headers)
-        target = _origin_form(request.target, host)
+        target = _origin_form(request.method, request.target, host)
         self._begin_body(connection, length)
         return Head(
             method=request.method,
@@ -238,7 +259,8 @@ class RequestReader:
             http10=http10,
             keep_alive=b"keep-alive" in options if http10 else b"close" not in options,
             expects_continue=expects and length != 0,
-            upgrade=upgrade if b"upgrade" in options and not http10 else None,
+            # RFC 9110, section 7.8: Upgrade may be ignored. With a body it is: body and new protocol would mix.
+            upgrade=upgrade if b"upgrade" in options and not http10 and length == 0 else None,
         )
 
     @staticmethod
@@ -254,7 +276,7 @@ class RequestReader:
         if length is None:
             self._chunks = connection
             connection.receive_data(bytes(self._buffer)) if self._buffer else None
-            self._buffer.clear()
+            self._recent, self._buffer = self._buffer, bytearray()
 
     def take_rest(self) -> bytes:
         """Everything that is buffered: after an upgrade it belongs to the other protocol."""
@@ -276,15 +298,31 @@ class RequestReader:
         return data
 
     def _next_chunk(self, chunks: h11.Connection) -> bytes | None:
+        """All pieces that are here, joined: a sender of tiny chunks must not cost a send for each."""
+        pieces: list[bytes] = []
         try:
-            event = chunks.next_event()
+            while isinstance(event := chunks.next_event(), h11.Data):
+                pieces.append(event.data)
         except h11.RemoteProtocolError as error:
             raise BadRequest(400, "malformed_body", f"The chunked body is not valid: {error}.") from None
         if event is h11.NEED_DATA:
-            return None
-        if isinstance(event, h11.Data):
-            return bytes(event.data)
+            del self._recent[:-3]
+            return b"".join(pieces) or None
+        assert isinstance(event, h11.EndOfMessage)
+        self._end_chunks(chunks, event)
+        return b"".join(pieces)
+
+    def _end_chunks(self, chunks: h11.Connection, end: h11.EndOfMessage) -> None:
+        """Where h11 is too kind: it takes trailers of any size if they come at once, and a bare LF for their end.
+
+        Who reads in front of us may not take the LF, and see another end than we.
+        """
+        rest = chunks.trailing_data[0]
+        if not self._recent.endswith(_END, 0, len(self._recent) - len(rest)):
+            raise BadRequest(400, "malformed_body", "The chunked body does not end with CR LF CR LF.")
+        if sum(len(name) + len(value) for name, value in end.headers) > limits.MAX_HEAD:
+            raise BadRequest(400, "malformed_body", f"The trailers are larger than {limits.MAX_HEAD} bytes.")
         self.body_done = True
-        self._buffer += chunks.trailing_data[0]
+        self._buffer += rest
+        self._recent.clear()
         self._chunks = None
-        return b""

@@ -6,8 +6,10 @@ connection is reset, so that a cut answer never looks like a whole one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,7 +18,7 @@ from daemon.gateway import limits
 from daemon.gateway.client import ClientGone
 from daemon.gateway.exchange import Forward, Headers, Reply, ResponseHead, UpstreamError
 from daemon.gateway.reading import BadRequest
-from daemon.gateway.replies import CONTINUE, head_bytes, informational_bytes, refusal
+from daemon.gateway.replies import CONTINUE, head_bytes, informational_bytes, reason, refusal
 from daemon.gateway.splicing import AVAILABLE, splice
 from protocol.headers import end_to_end
 
@@ -47,14 +49,16 @@ class Outcome:
     error: UpstreamError | None = None
 
 
-async def relay(client: Client, head: Head, forward: Forward, *, keep_alive: bool) -> Outcome:
-    """Relay one request. Raises :class:`ClientGone` and :class:`CutOff`; every other end is an :class:`Outcome`."""
+async def relay(client: Client, head: Head, forward: Forward, outcome: Outcome) -> None:
+    """Relay one request. Raises :class:`ClientGone` and :class:`CutOff`; every other end is told by ``outcome``."""
     client.revoked_by = forward.revoked_by
     client.busy = True
-    outcome = Outcome(keep_alive=keep_alive)
+    whole = False
     try:
+        _check_length(head, forward.body_limit)
         async with forward.upstream.exchange() as exchange:
             await _Relay(client, head, forward, exchange, outcome).run()
+        whole = True
     except BadRequest as error:
         if outcome.status:
             raise CutOff(error.detail) from error
@@ -64,17 +68,23 @@ async def relay(client: Client, head: Head, forward: Forward, *, keep_alive: boo
         if outcome.status:
             raise CutOff(str(error)) from error
         outcome.reply = forward.failed(error)
-    except trio.Cancelled:
-        client.writing = client.writing or outcome.status != 0  # half an answer is out: nothing may follow it
-        raise
     finally:
+        client.writing |= outcome.status != 0 and not whole  # half an answer is out: nothing may follow it
         client.busy = False
         client.probe = b""
         client.revoked_by = ()
         if forward.on_end is not None:
             with trio.move_on_after(_END_SECONDS, shield=True):
                 await forward.on_end()
-    return outcome
+
+
+def _check_length(head: Head, limit: int | None) -> None:
+    if limit is not None and head.body_length is not None and head.body_length > limit:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest(413, "body_too_large", f"The request body is larger than {limit} bytes.")
 
 
 class _Relay:
@@ -138,13 +148,13 @@ class _Relay:
         limit = self.forward.body_limit
         while True:
             if self.client.reader.remaining >= limits.SPLICE_FROM and not self.client.reader.started:
-                await self._splice_up()
+                await self._splice_up()  # or not, then the rest goes the long way
             data = await self.client.next_body()
             if not data:
                 break
             self._passed_up(len(data))
             if limit is not None and self.outcome.bytes_up > limit:
-                raise BadRequest(413, "body_too_large", f"The request body is larger than {limit} bytes.")
+                raise _too_large(limit)
             await self.exchange.send_body(data)
         await self.exchange.send_end()
 
@@ -160,18 +170,21 @@ class _Relay:
         client = self.client
 
         def moved(count: int) -> None:
-            client.read_deadline = trio.current_time() + limits.BODY_SILENCE_SECONDS
             client.reader.skip(count)
             self._passed_up(count)
 
-        client.read_deadline = trio.current_time() + limits.BODY_SILENCE_SECONDS
+        def turn(client_next: bool) -> None:
+            silence = limits.BODY_SILENCE_SECONDS if client_next else math.inf  # a slow upstream is not its fault
+            client.read_deadline = trio.current_time() + silence
+
         try:
-            await splice(client.stream.socket, target.socket, client.reader.remaining, moved)
+            await splice(client.stream.socket, target.socket, client.reader.remaining, moved, turn)
         except EOFError:
             raise BadRequest(400, "incomplete_body", "The connection ended in the middle of the body.") from None
         except OSError as error:
             raise UpstreamError(f"broke off while we sent: {error}") from error
-        client.read_deadline = float("inf")
+        finally:
+            client.read_deadline = math.inf
 
     # Down
 
@@ -194,7 +207,7 @@ class _Relay:
             await self._open_body(response)
 
     async def _final_head(self) -> ResponseHead:
-        for _ in range(limits.MAX_INFORMATIONAL):
+        for _ in range(limits.MAX_INFORMATIONAL + 1):
             response = await self.exchange.receive_head()
             if response.status >= 200:
                 return response
@@ -208,11 +221,13 @@ class _Relay:
         raise UpstreamError(f"sent more than {limits.MAX_INFORMATIONAL} informational answers")
 
     def _head_bytes(self, response: ResponseHead, framing: tuple[bytes, ...]) -> bytes:
+        if self.client.last:
+            self.outcome.keep_alive = False
         if not self.outcome.keep_alive:
             framing = (*framing, b"connection: close")
         elif self.head.http10:
             framing = (*framing, b"connection: keep-alive")
-        return head_bytes(response.status, response.reason, response.headers, *framing)
+        return head_bytes(response.status, response.reason or reason(response.status), response.headers, *framing)
 
     async def _counted_body(self, response: ResponseHead, length: int) -> None:
         """A body of known length: the count on our side guards that the client never takes a part for the whole."""
@@ -235,21 +250,24 @@ class _Relay:
         client = self.client
 
         def moved(count: int) -> None:
-            client.moved(count)
+            turn(False)  # it took something
             self.outcome.bytes_down += count
             if self.forward.on_down_bytes is not None:
                 self.forward.on_down_bytes(count)
 
+        def turn(upstream_next: bool) -> None:
+            client.write_deadline = math.inf if upstream_next else trio.current_time() + limits.WRITE_SECONDS
+
         client.writing = True
-        client.moved(0)
         try:
-            await splice(source[0].socket, client.stream.socket, source[1], moved)
+            done = await splice(source[0].socket, client.stream.socket, source[1], moved, turn)
         except (EOFError, OSError) as error:
             raise CutOff(str(error)) from error
         client.writing = False
-        client.write_deadline = float("inf")
-        self.exchange.body_moved()
-        return True
+        client.write_deadline = math.inf
+        if done:
+            self.exchange.body_moved()
+        return done
 
     async def _open_body(self, response: ResponseHead) -> None:
         """A body whose length nobody knows: chunked, or for HTTP/1.0 until the connection ends."""
@@ -264,6 +282,7 @@ class _Relay:
                 self._passed_down(data)
                 out += b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
             if self.exchange.body_done and chunked:
+                self.client.probe = b""  # no byte may follow the end
                 out += b"0\r\n\r\n"
             if out:
                 await self.client.send(out)
@@ -288,7 +307,7 @@ class _Relay:
         self.client.probe = b""
         await self.client.send(head_bytes(101, response.reason or b"Switching Protocols", headers))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._guarded, self._raw_up, nursery.cancel_scope)
+            nursery.start_soon(self._guarded, partial(self._raw_up, nursery.cancel_scope), nursery.cancel_scope)
             await self._guarded(self._raw_down, nursery.cancel_scope)
             if self.failure is None:  # the sandbox is done; the client may finish what it is saying
                 nursery.cancel_scope.deadline = trio.current_time() + limits.HALF_CLOSED_SECONDS
@@ -296,21 +315,26 @@ class _Relay:
             raise CutOff(str(self.failure)) from self.failure
         self._raise_failure()
 
-    async def _raw_up(self) -> None:
-        while data := await self.client.receive_raw():
-            self._passed_up(len(data))
-            await self.exchange.send_raw(data)
-        await self.exchange.send_raw_eof()
+    async def _raw_up(self, scope: trio.CancelScope) -> None:
+        try:
+            while data := await self.client.receive_raw():
+                self._passed_up(len(data))
+                await self.exchange.send_raw(data)
+                if scope.deadline != math.inf:
+                    scope.deadline = trio.current_time() + limits.HALF_CLOSED_SECONDS
+            await self.exchange.send_raw_eof()
+        except UpstreamError:
+            return  # what it said before it broke is still to be delivered, and then the way down breaks too
         self.client.read_deadline = trio.current_time() + limits.HALF_CLOSED_SECONDS
 
     async def _raw_down(self) -> None:
         while data := await self.exchange.receive_raw():
             self._passed_down(data)
             await self.client.send(data)
-            if self.client.read_deadline != float("inf"):
+            if self.client.read_deadline != math.inf:
                 self.client.read_deadline = trio.current_time() + limits.HALF_CLOSED_SECONDS
         try:
-            await self.client.stream.send_eof()
+            await self.client.send_eof()
         except OSError as error:
             raise ClientGone(str(error)) from error
 

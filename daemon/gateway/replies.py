@@ -35,13 +35,13 @@ def informational_bytes(head: ResponseHead) -> bytes:
     return head_bytes(head.status, head.reason, head.headers)
 
 
-def reply_bytes(reply: Reply, *, head_only: bool, close: bool) -> bytes:
-    """A whole answer of our own."""
+def reply_bytes(reply: Reply, *, head_only: bool, close: bool, http10: bool = False) -> bytes:
+    """A whole answer of our own. A client of HTTP/1.0 is told even that the connection stays."""
     extra = [b"date: " + formatdate(usegmt=True).encode()]
     if reply.status not in (204, 304):
         extra.append(b"content-length: %d" % len(reply.body))
-    if close:
-        extra.append(b"connection: close")
+    if close or http10:
+        extra.append(b"connection: close" if close else b"connection: keep-alive")
     head = head_bytes(reply.status, reason(reply.status), reply.headers, *extra)
     return head if head_only else head + reply.body
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from daemon.gateway.lookup import CachedLookup
     from daemon.gateway.sandbox_site import GrantKey
     from daemon.gateway.watch import Watch
-    from daemon.store.access import Grant
+    from daemon.store.access import Grant, ProxyGrant
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +30,13 @@ class Revocation:
         notifications: Notifications,
         watch: Watch,
         grants: CachedLookup[GrantKey, Grant],
+        tokens: CachedLookup[bytes, ProxyGrant],
         forget_sandbox: Callable[[str], None],
         still_allowed: Callable[[GrantKey], Awaitable[bool]],
     ) -> None:
         self._watch = watch
         self._grants = grants
+        self._tokens = tokens
         self._forget_sandbox = forget_sandbox
         self._still_allowed = still_allowed
         self._missed = trio.Event()
@@ -59,6 +61,7 @@ class Revocation:
 
     def _on_sandbox(self, words: list[str]) -> None:
         self._forget_sandbox(words[0])
+        self._tokens.forget(lambda _, grant: grant.sandbox_id == words[0])
 
     def _cut(self, key: tuple[str, ...]) -> None:
         count = self._watch.revoke(key)
@@ -67,6 +70,7 @@ class Revocation:
 
     def _on_gap(self) -> None:
         self._grants.clear()
+        self._tokens.clear()
         self._missed.set()
 
     async def run(self) -> None:

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from daemon.ids import ID_PATTERN
 
 _LABEL = re.compile(rf"(?:oc|([1-9][0-9]{{3,4}}))-({ID_PATTERN})")
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9A-Za-z._-]{1,253}))(?::([0-9]{1,5}))?")
+_HOST = re.compile(r"(?:\[((?=[^\]]*:)[0-9A-Fa-f:.]{2,45})\]|([0-9A-Za-z._-]{1,253}))(?::([0-9]{1,5}))?")
 MIN_PORT, MAX_PORT = 1024, 65535
 
 

@@ -24,6 +24,12 @@ _BY_STATUS = {
 }
 
 
+def _paused_for(sandbox: SandboxRow) -> float | None:
+    if sandbox.status != "paused" or sandbox.paused_at is None:
+        return None
+    return (datetime.now(UTC) - sandbox.paused_at).total_seconds()
+
+
 class SandboxPages:
     """Makes the answers. ``resume_url`` and the like are on the very host that was asked for."""
 
@@ -87,7 +93,7 @@ class SandboxPages:
         subject = Subject(
             name=sandbox.name,
             reason=sandbox.status_reason or "",
-            elapsed=(datetime.now(UTC) - sandbox.updated_at).total_seconds(),
+            elapsed=_paused_for(sandbox),
             main_url=self._main,
             action_url=action_url,
             logs_url=f"{self._main}api/sandboxes/{sandbox.id}/logs",

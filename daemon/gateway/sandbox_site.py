@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 TICKET_PATH = b"/__cli-server/ticket"
 RESUME_PARAMETER = b"__cli-server"
-# What opencode's page asks for by itself while it is merely open, seen by watching one for a minute: its event stream, and
-# its health every ten seconds. It keeps nothing awake.
+# What opencode's page asks for by itself while it is merely open, seen by watching one for a minute: its event stream,
+# and its health every ten seconds. It keeps nothing awake.
 BACKGROUND = frozenset({b"/event", b"/global/event", b"/api/event", b"/global/health", b"/api/health"})
 _CREDENTIALS = frozenset({b"authorization"})
 _COOKIE = frozenset({b"cookie"})
@@ -140,7 +140,7 @@ class SandboxHosts:
         grant = None if key is None else await self._grants.get(key)
         if key is None or grant is None:
             return self._pages.sign_in(request, self._open_url(visit))
-        if grant.role not in _MAY_OPEN:
+        if not may_open(grant.role):
             return self._pages.no_access(request)
         refused = self._foreign(visit)
         if refused is not None:
@@ -310,6 +310,11 @@ class SandboxHosts:
         self._basic.pop(sandbox_id, None)
         for key in [key for key in self._upstreams if key[0] == sandbox_id]:
             self._upstreams.pop(key).close()
+
+
+def may_open(role: str | None) -> bool:
+    """Whether a member with this role may use sandboxes."""
+    return role in _MAY_OPEN
 
 
 def _asks_to_resume(request: Request) -> bool:

@@ -20,18 +20,27 @@ AVAILABLE = hasattr(os, "splice")
 _TURNS = 8  # rounds of up to PIPE_SIZE between turns of the scheduler
 
 
-async def splice(source: socket, target: socket, count: int, moved: Callable[[int], None]) -> None:
+async def splice(
+    source: socket, target: socket, count: int, moved: Callable[[int], None], turn: Callable[[bool], None]
+) -> bool:
     """Move ``count`` bytes. ``moved`` is told the bytes of each step that reached ``target``.
 
+    ``turn`` is told for whom we wait next: true for ``source``, false for ``target``; deadlines hang on that.
+    False: there was no file descriptor for a pipe, and nothing was moved.
     Raises :class:`EOFError` if ``source`` ends before, :class:`OSError` if either socket breaks.
     """
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
     try:
         with contextlib.suppress(OSError):  # over the user's pipe quota: 64 KiB stay, and it only goes slower
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, limits.PIPE_SIZE)
         rounds = 0
         while count:
+            turn(True)
             filled = await _fill(source, writer, count)
+            turn(False)
             await _drain(reader, target, filled, moved)
             count -= filled
             rounds += 1
@@ -40,6 +49,7 @@ async def splice(source: socket, target: socket, count: int, moved: Callable[[in
     finally:
         os.close(reader)
         os.close(writer)
+    return True
 
 
 async def _fill(source: socket, pipe: int, most: int) -> int:

@@ -40,12 +40,15 @@ class Http1Upstream:
         finally:
             exchange.release()
 
-    def take_idle(self, *, repeatable: bool) -> PlainOrTLS | None:
-        """A connection that was used lately, and is open; the latter is not asked for what can be repeated."""
+    def take_idle(self) -> PlainOrTLS | None:
+        """A connection that is open and was used lately.
+
+        What the upstream sent unasked lies in the socket, and would be taken for the next answer: so each is asked.
+        """
         oldest = trio.current_time() - limits.IDLE_UPSTREAM_SECONDS
         while self._idle:
             since, stream = self._idle.pop()
-            if since >= oldest and (repeatable or stream.still_open()):
+            if since >= oldest and stream.still_open():
                 return stream
             stream.close()
         return None
@@ -158,7 +161,7 @@ class Http1Exchange:
         self._chunked_up = head.body_length is None
         self._sent = head.body_length == 0
         data = request_bytes(head)
-        self.stream = self._upstream.take_idle(repeatable=_repeatable(head))
+        self.stream = self._upstream.take_idle()
         if self.stream is not None:
             self._kept = True
             try:
@@ -284,6 +287,7 @@ class Http1Exchange:
         bodiless = self._head.method == b"HEAD" or event.status_code in (204, 304)
         if bodiless:
             self._remaining, self._received = 0, True
+            self._pending = self._reader.trailing_data[0]  # it is not ours, but spoils the connection
         elif chunked:
             self._remaining = -1
         else:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 TICK_SECONDS: Final = 0.25  # precision of the deadlines; they are tens of seconds
 _EVENTS: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLET
-_GONE: Final = select.EPOLLHUP | select.EPOLLERR
 _PROBES: Final = 3  # how often a silent half-closed client is asked; a lost segment is repeated by TCP itself
 
 
@@ -68,8 +67,8 @@ class Watch:
                 client = self.clients.get(fd)
                 if client is None:
                     continue
-                if events & _GONE and client.busy:
-                    client.scope.cancel()
+                if client.busy and (events & select.EPOLLERR or (events & select.EPOLLHUP and not client.said_all)):
+                    client.scope.cancel()  # a hang-up after our own end is only the client's: it may have more to say
                 else:
                     self._half_closed[fd] = (trio.current_time() + limits.PROBE_AFTER_SECONDS, 0)
 
@@ -79,13 +78,12 @@ class Watch:
             now = trio.current_time()
             for client in self.clients.values():
                 if client.deadline <= now:
-                    client.timed_out = True
-                    client.scope.cancel()
+                    client.expire()
             for fd, (due, count) in list(self._half_closed.items()):
                 if due <= now:
-                    self.clients[fd].ask_whether_there()
-                    pause = TICK_SECONDS * 2 ** (count + 1) if count < _PROBES else math.inf
-                    self._half_closed[fd] = (now + pause, count + 1)
+                    count += self.clients[fd].ask_whether_there()
+                    pause = TICK_SECONDS * 2**count if count <= _PROBES else math.inf
+                    self._half_closed[fd] = (now + pause, count)
 
     def close(self) -> None:
         """Let go of the epoll set."""

@@ -1,0 +1,267 @@
+"""Routes under ``/api/auth``: register, sign in and out, who am I, my sessions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+from quart import Blueprint
+
+from daemon import cookies
+from daemon.api import guard
+from daemon.api.openapi import Answer, describe, takes
+from daemon.api.parts import parts
+from daemon.api.problems import Problem, invalid
+from daemon.api.shapes import Body, Shape, Time, answer, nothing
+from daemon.auth import rules, throttle
+from daemon.auth.passwords import Busy
+from daemon.auth.throttle import Bucket, Crowded
+from daemon.secret import new_token, token_hash
+from daemon.store import attempts, people
+from daemon.store.attempts import Attempt, Blocked
+from daemon.store.people import Account, NewSession, RegistrationClosed, UsernameTaken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quart import Response
+
+    from daemon.db.database import Connection
+
+blueprint = Blueprint("auth", __name__)
+
+RETRY_BUSY_SECONDS = 2  # see daemon.auth.passwords.PLACES
+
+
+class Registration(Body):
+    """A wanted account."""
+
+    username: str
+    password: str = Field(json_schema_extra={"format": "password"})
+    email: str | None = None
+
+
+class Credentials(Body):
+    """A user name and a password."""
+
+    username: str
+    password: str = Field(json_schema_extra={"format": "password"})
+
+
+class User(Shape):
+    """A user."""
+
+    id: str
+    username: str
+    email: str | None
+
+
+class Me(User):
+    """The user who asks."""
+
+    is_admin: bool
+
+
+class Session(Shape):
+    """One browser or program that is signed in."""
+
+    id: str
+    created_at: Time
+    last_seen_at: Time
+    user_agent: str
+    ip: str
+    current: bool
+
+
+class Provider(Shape):
+    """A way to sign in with somebody else's account."""
+
+    id: str
+    name: str
+
+
+class Providers(Shape):
+    """The ways to sign in with somebody else's account."""
+
+    providers: list[Provider]
+
+
+@blueprint.post("/api/auth/register")
+@describe({201: Answer("Registered and signed in.", User)}, problems=[403, 409], public=True)
+@takes(Registration)
+async def register(wanted: Registration) -> Response:
+    """Register with a user name and a password, if this server allows it."""
+    email = (wanted.email or "").strip() or None
+    _check_registration(wanted, email)
+    policy = parts().settings.registration
+    session, token = _new_session()
+    try:
+        if not await parts().db.run(people.may_register, policy):
+            raise RegistrationClosed
+        with parts().passwords.place():
+            password_hash = await parts().passwords.hash(wanted.password)
+        user = await parts().db.run(people.register, policy, wanted.username, email, password_hash, session)
+    except RegistrationClosed:
+        raise Problem(
+            403, "registration_closed", "Registration is closed here; ask the operator for an account."
+        ) from None
+    except UsernameTaken:
+        raise Problem(409, "username_taken", "Somebody has this user name already; choose another.") from None
+    except Busy:
+        raise _busy() from None
+    return _signed_in(user, token, 201)
+
+
+def _check_registration(wanted: Registration, email: str | None) -> None:
+    faults = [
+        ("username", rules.username_fault(wanted.username)),
+        ("password", rules.password_fault(wanted.password, wanted.username)),
+        ("email", email and rules.email_fault(email)),
+    ]
+    found = [(field, fault) for field, fault in faults if fault]
+    if found:
+        raise invalid(*found)
+
+
+@blueprint.post("/api/auth/login")
+@describe({200: Answer("Signed in.", User)}, problems=[401, 403, 429], public=True)
+@takes(Credentials)
+async def login(given: Credentials) -> Response:
+    """Sign in with a user name and a password."""
+    device = guard.cookie(guard.cookie_names().device)
+    buckets = throttle.buckets(parts().keyring, guard.client_ip(), given.username, device)
+    try:
+        async with parts().turns.turn(buckets[0]):
+            with parts().passwords.place():
+                return await _login(given, buckets)
+    except Crowded:
+        raise _too_many(1) from None
+    except Busy:
+        raise _busy() from None
+
+
+async def _login(given: Credentials, buckets: Sequence[Bucket]) -> Response:
+    attempt, account = await parts().db.run(_begin, given.username, buckets)
+    if isinstance(attempt, Blocked):
+        raise _too_many(attempt.seconds)
+    # The same work and the same words, whether there is such a user or not. What nobody can have set is not hashed.
+    possible = len(given.password) <= rules.MAX_PASSWORD
+    stored = None if account is None else account.password_hash
+    verdict = await parts().passwords.verify(stored, given.password if possible else "")
+    if account is None or not verdict.right:
+        raise Problem(401, "bad_credentials", "User name or password is wrong.")
+    session, token = _new_session()
+    if account.disabled or not await parts().db.run(
+        _succeed, attempt, buckets[0], account.user.id, session, verdict.new_hash
+    ):
+        raise Problem(403, "account_disabled", "This account is disabled; ask the operator.")
+    return _signed_in(account.user, token, 200)
+
+
+def _begin(conn: Connection, username: str, buckets: Sequence[Bucket]) -> tuple[Attempt | Blocked, Account | None]:
+    attempt = attempts.begin(conn, buckets)
+    return attempt, people.find_account(conn, username) if rules.is_username(username) else None
+
+
+def _succeed(
+    conn: Connection, attempt: Attempt, own: Bucket, user_id: str, session: NewSession, new_hash: str | None
+) -> bool:
+    signed_in = people.sign_in(conn, user_id, session, new_hash)
+    if signed_in:
+        attempts.take_back(conn, attempt, own)
+    return signed_in
+
+
+def _too_many(seconds: float) -> Problem:
+    wait = max(1, math.ceil(seconds))
+    return Problem(
+        429,
+        "too_many_attempts",
+        f"Too many failed attempts from here. Try again in {wait} s.",
+        headers={"Retry-After": str(wait)},
+    )
+
+
+def _busy() -> Problem:
+    return Problem(
+        503,
+        "busy",
+        "Too many people are signing in at the same time. Try again in a moment.",
+        headers={"Retry-After": str(RETRY_BUSY_SECONDS)},
+    )
+
+
+def _new_session() -> tuple[NewSession, str]:
+    token = new_token()
+    before = guard.cookie(guard.cookie_names().session)
+    replaces = None if before is None else token_hash(before)
+    return NewSession(token_hash(token), guard.client_ip(), guard.user_agent(), replaces), token
+
+
+def _signed_in(user: people.User, token: str, status: int) -> Response:
+    response = answer(User(id=user.id, username=user.username, email=user.email), status)
+    response.headers.add("Set-Cookie", guard.session_cookie(token))
+    device = cookies.set_cookie(
+        guard.cookie_names().device,
+        throttle.new_device(parts().keyring, user.username),
+        secure=parts().settings.secure,
+        max_age=throttle.DEVICE_SECONDS,
+    )
+    response.headers.add("Set-Cookie", device)
+    return response
+
+
+@blueprint.post("/api/auth/logout")
+@describe({204: Answer("Signed out, here and on every sandbox host.")})
+async def logout() -> Response:
+    """Sign out: this session ends everywhere, with its open streams."""
+    session = await guard.require_session()
+    await parts().db.run(people.end_session, session.user.id, session.session_id)
+    return nothing({"Set-Cookie": guard.session_cookie("")})
+
+
+@blueprint.get("/api/auth/me")
+@describe({200: Answer("The user who asks.", Me)})
+async def get_me() -> Response:
+    """Who am I?"""
+    user = guard.current_user()
+    return answer(Me(id=user.id, username=user.username, email=user.email, is_admin=user.is_admin))
+
+
+@blueprint.get("/api/auth/sessions")
+@describe({200: Answer("The caller's sessions, the latest used first.", list[Session])})
+async def list_sessions() -> Response:
+    """Where am I signed in?"""
+    current = await guard.require_session()
+    rows = await parts().db.run(people.list_sessions, current.user.id)
+    return answer(
+        [
+            Session(
+                id=row.id,
+                created_at=row.created_at,
+                last_seen_at=row.last_seen_at,
+                user_agent=row.user_agent,
+                ip=row.ip,
+                current=row.id == current.session_id,
+            )
+            for row in rows
+        ]
+    )
+
+
+@blueprint.delete("/api/auth/sessions/<session_id>")
+@describe({204: Answer("Ended.")}, problems=[404])
+async def delete_session(session_id: str) -> Response:
+    """Sign out another browser or program of mine."""
+    current = await guard.require_session()
+    if not await parts().db.run(people.end_session, current.user.id, session_id):
+        raise Problem(404, "session_not_found", "You have no such session.")
+    return nothing({"Set-Cookie": guard.session_cookie("")} if session_id == current.session_id else None)
+
+
+@blueprint.get("/api/auth/oidc/providers")
+@describe({200: Answer("The ways to sign in besides a password.", Providers)}, public=True)
+async def list_providers() -> Response:
+    """With which other accounts can I sign in?"""
+    return answer(Providers(providers=[]))

@@ -1,0 +1,175 @@
+"""What every request to the API passes before its handler: same site, JSON, signed in.
+
+Sandbox hosts are same-site with the main one, so that ``SameSite`` cookies protect nothing: a request that changes
+something must come from a page of this very origin, or from a program, which sends neither ``Origin`` nor
+``Sec-Fetch-Site``. Routes need a session unless they are marked :func:`daemon.api.openapi.describe` ``public``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quart import g, request
+
+from daemon import cookies
+from daemon.api.openapi import is_public
+from daemon.api.parts import parts
+from daemon.api.problems import Problem
+from daemon.cookies import CookieNames
+from daemon.secret import token_hash
+from daemon.store import people, workspaces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quart import Quart, Response
+
+    from daemon.auth.roles import Action, Role
+    from daemon.store.people import SignedIn, User
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+# As long as what browsers send; it is shown in the list of sessions, nothing more.
+_USER_AGENT_LENGTH = 200
+
+
+def is_api(path: str) -> bool:
+    """Whether a path belongs to the API rather than to the web page."""
+    return path == "/api" or path.startswith("/api/")
+
+
+# Where the request came from
+
+
+def client_ip() -> str:
+    """The client's address; the gateway's word, never the client's."""
+    return request.headers.get("X-Forwarded-For", "")
+
+
+def user_agent() -> str:
+    """What the client calls itself, printable and cut."""
+    given = request.headers.get("User-Agent", "")
+    return "".join(char for char in given if char.isprintable())[:_USER_AGENT_LENGTH]
+
+
+def _normal(scheme: str, host: str) -> str:
+    """An origin as browsers write it: lower case, without the scheme's own port."""
+    return f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
+
+
+def check_same_site(method: str, origins: Sequence[str], fetch_sites: Sequence[str], allowed: frozenset[str]) -> None:
+    """Raise the 403 for a state-changing request that a page of another origin sent. ``Origin: null`` is another."""
+    if method in SAFE_METHODS:
+        return
+    if any(origin not in allowed for origin in origins):
+        raise Problem(403, "foreign_origin", "This request came from a page of another site; it was not carried out.")
+    if any(site not in ("same-origin", "none") for site in fetch_sites):
+        raise Problem(403, "foreign_origin", "This request came from a page of another site; it was not carried out.")
+
+
+def check_content_type(method: str, content_type: str | None, has_body: bool) -> None:
+    """Raise the 415 for a body that is not JSON: forms and plain text are what pages can send without asking."""
+    if method in SAFE_METHODS or (content_type is None and not has_body):
+        return
+    if content_type is None or content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "unsupported_media_type", "The body must be application/json.")
+
+
+def _check_request() -> None:
+    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
+    # A listener's own address (http://127.0.0.1:8080) is not in the settings. The gateway sends us no other hosts.
+    main_scheme, _, main_host = parts().settings.main_origin.partition("://")
+    allowed = {_normal(main_scheme, main_host), _normal(scheme, request.headers.get("Host", ""))}
+    headers = request.headers
+    check_same_site(request.method, headers.getlist("Origin"), headers.getlist("Sec-Fetch-Site"), frozenset(allowed))
+    has_body = bool(request.content_length) or "Transfer-Encoding" in headers
+    check_content_type(request.method, headers.get("Content-Type"), has_body)
+
+
+# Who sent it
+
+
+def cookie_names() -> CookieNames:
+    """The cookies' names here."""
+    return CookieNames.for_scheme(secure=parts().settings.secure)
+
+
+def cookie(name: str) -> str | None:
+    """The value of one of our cookies; ``None`` too if there are two: one was tossed by a sibling host."""
+    return cookies.only_value("; ".join(request.headers.getlist("Cookie")), name)
+
+
+async def find_session() -> SignedIn | None:
+    """The session that the request's cookie proves, if any. Asked of the database once for a request."""
+    if "signed_in" not in g:
+        token = cookie(cookie_names().session)
+        g.signed_in = token and await parts().db.run(people.find_session, token_hash(token), client_ip(), user_agent())
+        if g.signed_in and g.signed_in.renewed:
+            g.renewed_token = token
+    return g.signed_in or None
+
+
+async def require_session() -> SignedIn:
+    """The request's session; raises the 401. Unless a route is public, this was done before its handler."""
+    session = await find_session()
+    if session is None:
+        raise Problem(401, "not_signed_in", "Sign in first; the session may have ended.")
+    return session
+
+
+async def require_user() -> User:
+    """Who sent the request; raises the 401."""
+    return (await require_session()).user
+
+
+def current_user() -> User:
+    """Who sent the request. For handlers of routes that are not public."""
+    signed_in: SignedIn = g.signed_in
+    return signed_in.user
+
+
+async def require_role(workspace_id: str, action: Action) -> Role:
+    """The caller's role, if it allows ``action``; raises 404 for non-members and 403.
+
+    For reading. What changes something calls :func:`daemon.store.workspaces.authorize` in its own transaction.
+    """
+    user = await require_user()
+    return await parts().db.run(workspaces.authorize, workspace_id, user.id, action)
+
+
+# Hooks
+
+
+def register_guard(app: Quart) -> None:
+    """Put the guard before every handler, and the fixed headers on every answer."""
+
+    @app.before_request
+    async def _before() -> None:
+        if not is_api(request.path):
+            return
+        _check_request()
+        view = app.view_functions.get(request.endpoint or "")
+        if view is not None and not is_public(view):
+            await require_session()
+
+    @app.after_request
+    async def _after(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        if is_api(request.path):
+            response.headers["Cache-Control"] = "no-store"
+            response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+            _renew_cookie(response)
+        return response
+
+
+def _renew_cookie(response: Response) -> None:
+    """The browser keeps the cookie as long as the database keeps the session, unless the handler set another."""
+    token = g.get("renewed_token")
+    if token is not None and "Set-Cookie" not in response.headers:
+        response.headers.add("Set-Cookie", session_cookie(token))
+
+
+def session_cookie(token: str) -> str:
+    """The ``Set-Cookie`` value for a session's token; an empty token removes the cookie."""
+    lifetime = cookies.SESSION_SECONDS if token else 0
+    return cookies.set_cookie(cookie_names().session, token, secure=parts().settings.secure, max_age=lifetime)

@@ -1,0 +1,115 @@
+"""Hypercorn for the API, on a private unix socket that only the gateway speaks to.
+
+Hypercorn 0.18 on Trio is not fit for the open network: a WebSocket upgrade with one more byte behind it ends the server
+whatever the application answers, and it takes both kinds of framing at once. The gateway never lets it see an upgrade,
+or a byte that the gateway did not write. It is supervised all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import stat
+from typing import TYPE_CHECKING
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypercorn.typing import (
+        ASGIFramework,
+        ASGIReceiveCallable,
+        ASGIReceiveEvent,
+        ASGISendCallable,
+        ASGISendEvent,
+        Scope,
+    )
+    from quart_trio import QuartTrio
+
+# The gateway closes idle connections first (after 4 s, daemon.gateway.limits), so that it never meets a closing one.
+KEEP_ALIVE_SECONDS = 60.0
+# Twice what the gateway lets pass (32 KiB); its own added headers are below 1 KiB.
+MAX_HEAD = 64 * 1024
+# As many connections at once as a burst on the gateway may open before Trio's accept loop gets its turn.
+BACKLOG = 1024
+# Handlers end within the database's deadline; open event streams end at once, because their clients reconnect.
+GRACE_SECONDS = 5.0
+
+
+def server_config(socket_path: Path) -> Config:
+    """Hypercorn's settings: no access log (the gateway has one), warnings and worse to the log."""
+    logger = logging.getLogger("hypercorn.error")
+    logger.setLevel(logging.WARNING)
+    config = Config()
+    config.bind = [f"unix:{socket_path}"]
+    config.umask = 0o177  # the socket is for our own user
+    config.backlog = BACKLOG
+    config.accesslog = None
+    config.errorlog = logger
+    config.include_server_header = False
+    config.keep_alive_timeout = KEEP_ALIVE_SECONDS
+    config.keep_alive_max_requests = 1_000_000_000  # closing one after 1000 requests, as is the default, helps nobody
+    config.h11_max_incomplete_size = MAX_HEAD
+    config.graceful_timeout = GRACE_SECONDS
+    return config
+
+
+def _make_way(socket_path: Path) -> None:
+    try:
+        mode = socket_path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(f"{socket_path} is in the way of the API's socket")
+    socket_path.unlink(missing_ok=True)
+
+
+def _undisturbed(app: QuartTrio) -> ASGIFramework:
+    """Keep the end of an answer from being cancelled by the news that it has ended.
+
+    Hypercorn tells the app of a disconnect while it is still closing the books on a finished answer, in the app's own
+    task; quart-trio cancels that task at once. The connection would then have no idle deadline any more, would not be
+    closed where it should, and would hold up every orderly end.
+    """
+
+    async def wrapper(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        ending = False
+
+        async def sending(event: ASGISendEvent) -> None:
+            nonlocal ending
+            ending = event["type"] == "http.response.body" and not event["more_body"]
+            await send(event)
+
+        async def receiving() -> ASGIReceiveEvent:
+            event = await receive()
+            if ending and event["type"] == "http.disconnect":
+                await trio.sleep_forever()  # until quart-trio cancels this task, which it does after its last send
+            return event
+
+        await app(scope, receiving, sending)
+
+    return wrapper
+
+
+async def serve_api(
+    app: QuartTrio,
+    socket_path: Path,
+    *,
+    shutdown: trio.Event | None = None,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled, or until ``shutdown`` and then for at most 5 s more. Started once it listens.
+
+    A socket that an earlier run left is replaced; anything else there is a :class:`FileExistsError`. The same ``app``
+    may be served again afterwards.
+    """
+    _make_way(socket_path)
+    await serve(
+        _undisturbed(app),
+        server_config(socket_path),
+        shutdown_trigger=None if shutdown is None else shutdown.wait,
+        task_status=task_status,
+        mode="asgi",
+    )

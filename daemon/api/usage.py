@@ -1,0 +1,119 @@
+"""Routes that tell what the LLM calls of a sandbox or a workspace cost."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from quart import Blueprint, request
+
+from daemon.api import guard
+from daemon.api.openapi import Answer, describe
+from daemon.api.parts import parts
+from daemon.api.problems import invalid
+from daemon.api.sandboxes import find_authorized
+from daemon.api.shapes import Shape, answer
+from daemon.auth.roles import Action
+from daemon.store import usage as store
+from daemon.store import workspaces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quart import Response
+
+    from daemon.db.database import Connection
+    from daemon.store.usage import UsageRow
+
+blueprint = Blueprint("usage", __name__)
+
+_DEFAULT_DAYS: Final = 30  # a month's view, without a question
+_MOST_DAYS: Final = 366  # a year by day and model is some thousand rows
+
+
+class Tokens(Shape):
+    """Requests and tokens."""
+
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+
+
+class UsageDay(Tokens):
+    """What was used on one day (UTC) of one model; ``sandboxId`` only where it was asked for by sandbox."""
+
+    day: date
+    model: str
+    sandbox_id: str | None = None
+
+
+class Usage(Shape):
+    """Usage by day and model, and its sums."""
+
+    days: list[UsageDay]
+    totals: Tokens
+
+
+def _usage(rows: Sequence[UsageRow]) -> Usage:
+    days = [
+        UsageDay(
+            day=row.day,
+            model=row.model,
+            sandbox_id=row.sandbox_id,
+            requests=row.requests,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            cache_read_tokens=row.cache_read_tokens,
+            cache_write_tokens=row.cache_write_tokens,
+        )
+        for row in rows
+    ]
+    totals = {name: sum(getattr(day, name) for day in days) for name in Tokens.model_fields}
+    return Usage(days=days, totals=Tokens(**totals))
+
+
+def _day(name: str, default: date) -> date:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise invalid((name, "must be a day such as 2026-01-31")) from None
+
+
+def _period() -> tuple[date, date]:
+    last = _day("to", datetime.now(UTC).date())
+    first = _day("from", last - timedelta(days=min(_DEFAULT_DAYS - 1, (last - date.min).days)))
+    if not 0 <= (last - first).days < _MOST_DAYS:
+        raise invalid(("from", f"must be at most {_MOST_DAYS - 1} days before to, and not after it"))
+    return first, last
+
+
+@blueprint.get("/api/sandboxes/<sandbox_id>/usage")
+@describe({200: Answer("By day and model, from `from` to `to` (30 days without them).", Usage)}, problems=[404, 422])
+async def sandbox_usage(sandbox_id: str) -> Response:
+    """What a sandbox's LLM calls cost."""
+    first, last = _period()
+    await find_authorized(sandbox_id, Action.VIEW)
+    rows = await parts().db.run(store.read_usage, "sandbox_id", sandbox_id, first, last, by_sandbox=False)
+    return answer(_usage(rows))
+
+
+@blueprint.get("/api/workspaces/<workspace_id>/usage")
+@describe(
+    {200: Answer("By day and model, from `from` to `to`; with `by=sandbox` also by sandbox.", Usage)},
+    problems=[404, 422],
+)
+async def workspace_usage(workspace_id: str) -> Response:
+    """What a workspace's LLM calls cost, deleted sandboxes included."""
+    first, last = _period()
+    by_sandbox = request.args.get("by") == "sandbox"
+
+    def read(conn: Connection, user_id: str) -> list[UsageRow]:
+        workspaces.authorize(conn, workspace_id, user_id, Action.VIEW)
+        return store.read_usage(conn, "workspace_id", workspace_id, first, last, by_sandbox=by_sandbox)
+
+    return answer(_usage(await parts().db.run(read, guard.current_user().id)))

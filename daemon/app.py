@@ -1,0 +1,326 @@
+"""The daemon: the only file that knows all parts. Who uses a service lives in a nursery inside the service's."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import ssl
+import tempfile
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from backends.base import BackendError
+from backends.process import ProcessBackend
+from daemon.anthropic.book import UsageBook
+from daemon.anthropic.policy import BaseUrl, parse_base_url
+from daemon.anthropic.site import AnthropicSite
+from daemon.api.app import create_app
+from daemon.api.hub import EventHub
+from daemon.api.parts import ApiParts
+from daemon.api.server import serve_api
+from daemon.auth.passwords import Passwords
+from daemon.auth.throttle import Turns
+from daemon.config import Endpoint
+from daemon.datadir import DataDirError, lock_data_dir
+from daemon.db.cluster import EmbeddedPostgresError
+from daemon.db.database import Database, DatabaseUnavailable
+from daemon.db.embedded import EmbeddedPostgres
+from daemon.db.listen import Notifications
+from daemon.db.migrate import MigrationError, installation_id, migrate
+from daemon.gateway import limits
+from daemon.gateway.connection import Service
+from daemon.gateway.doorway import Doorway
+from daemon.gateway.exchange import Reply
+from daemon.gateway.listener import Listener, connection_limit, open_sockets
+from daemon.gateway.lookup import CachedLookup
+from daemon.gateway.main_site import MainSite
+from daemon.gateway.revocation import Revocation
+from daemon.gateway.sandbox_pages import SandboxPages
+from daemon.gateway.sandbox_site import GrantKey, SandboxHosts, may_open
+from daemon.gateway.sites import Sites
+from daemon.gateway.sockets import connect_tcp, connect_tls, connect_unix
+from daemon.gateway.upstream import Http1Upstream
+from daemon.metrics import Metrics, serve_metrics
+from daemon.readiness import Readiness
+from daemon.sandboxes.activity import Activity
+from daemon.sandboxes.environment import derived_proxy_url, sandbox_spec
+from daemon.sandboxes.lifecycle import Lifecycle
+from daemon.sandboxes.probe import Probe
+from daemon.sandboxes.reconciler import Reconciler
+from daemon.sandboxes.status import STATUSES
+from daemon.sandboxes.sweeper import Sweeper
+from daemon.secret import Keyring, load_keyring, token_hash
+from daemon.store import access
+from daemon.store import sandboxes as store
+from daemon.supervise import Health, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from socket import socket
+
+    from backends.base import Backend
+    from daemon.config import Settings
+
+    BackendFactory = Callable[[Settings, str], Backend]
+    Service_ = Callable[..., Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+_DATABASE_SECONDS = 60.0  # how long a start waits for a database that is still starting; compose and systemd race
+_DATABASE_PAUSE = 1.0
+_PURGE_SECONDS = 3600.0  # expired sessions, tickets, old events: an hour's worth is some hundred rows
+_SERVICES_SECONDS = 20.0  # for the services' last words at the end: two flushes and a Hypercorn shutdown
+
+
+class StartError(Exception):
+    """The daemon cannot start as it is set up. One line for the operator."""
+
+
+def make_backend(settings: Settings, installation: str) -> Backend:
+    """The backend that the settings ask for."""
+    if settings.backend != "process":
+        raise StartError(f"BACKEND {settings.backend} is not built yet; use process")
+    return ProcessBackend(settings.data_dir, installation, settings.opencode_bin)
+
+
+async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_backend) -> None:
+    """Run until SIGTERM or SIGINT. Raises :class:`StartError` if it cannot start."""
+    with _start_errors():
+        async with AsyncExitStack() as stack:
+            settings, sockets = _bind(settings)
+            data_dir = stack.enter_context(lock_data_dir(settings.data_dir))
+            conninfo = settings.database_url
+            if conninfo is None:
+                postgres = await stack.enter_async_context(EmbeddedPostgres.open(data_dir))
+                conninfo = postgres.conninfo
+            await _migrate(conninfo)
+            db = await stack.enter_async_context(Database.open(conninfo))
+            backend = backend_factory(settings, await db.run(installation_id))
+            await stack.enter_async_context(backend.serve())
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))
+            keyring = load_keyring(data_dir / "secret.key")
+            await _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder).run(sockets)
+
+
+@contextmanager
+def _start_errors() -> Iterator[None]:
+    """What keeps the daemon from starting, as one line."""
+    try:
+        yield
+    except (DataDirError, EmbeddedPostgresError, MigrationError, BackendError) as error:
+        raise StartError(str(error)) from error
+
+
+def _bind(settings: Settings) -> tuple[Settings, list[socket]]:
+    """Open the public listener first: a port that is taken is the commonest mistake. Port 0 becomes the real one."""
+    where = settings.listen
+    try:
+        sockets = open_sockets(where.host, where.port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StartError(f"LISTEN {where.host}:{where.port} cannot be used ({reason}); choose another one") from None
+    if where.port:
+        return settings, sockets
+    port = sockets[0].getsockname()[1]
+    public = port if settings.public_port == 0 else settings.public_port
+    return dataclasses.replace(settings, listen=Endpoint(where.host, port), public_port=public), sockets
+
+
+async def _migrate(conninfo: str) -> None:
+    """Bring the schema up to date; a database that is still starting is waited for."""
+    with trio.move_on_after(_DATABASE_SECONDS):
+        while True:
+            try:
+                applied = await trio.to_thread.run_sync(migrate, conninfo)
+            except DatabaseUnavailable as error:
+                log.warning("waiting for the database", reason=str(error))
+                reason = str(error)
+                await trio.sleep(_DATABASE_PAUSE)
+            else:
+                log.info("database is up to date", applied=applied)
+                return
+    raise StartError(f"DATABASE_URL: no database after {_DATABASE_SECONDS:g} s: {reason}")
+
+
+def _anthropic_upstream(base: BaseUrl) -> Http1Upstream:
+    if base.tls:
+        context = ssl.create_default_context()
+        return Http1Upstream(partial(connect_tls, base.host, base.port, context))
+    return Http1Upstream(partial(connect_tcp, base.host, base.port))
+
+
+class _Daemon:
+    """The parts and their services. The database and the backend are open around it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        backend: Backend,
+        notifications: Notifications,
+        keyring: Keyring,
+        folder: Path,
+    ) -> None:
+        self.settings = settings
+        self.db = db
+        self.backend = backend
+        self.notifications = notifications
+        self.keyring = keyring
+        self.api_socket = folder / "api.sock"
+        self.metrics = Metrics(statuses=tuple(sorted(STATUSES)))
+        self.health = Health(on_restart=self.metrics.service_restarted)
+        self.readiness = Readiness(self.health)
+        self.activity = Activity(db)
+        self.book = UsageBook(db)
+        self.hub = EventHub(db, notifications)
+        spec = partial(sandbox_spec, settings, keyring, derived_proxy_url(settings))
+        self.lifecycle = Lifecycle(
+            db, backend, spec, notifications, take_over=settings.backend == "process", finished=self.metrics.job_ended
+        )
+        self.reconciler = Reconciler(db, backend)
+        probe = Probe(backend, lambda row: keyring.opencode_password(row.id, row.secret_version))
+        self.sweeper = Sweeper(
+            db, self.activity, settings, probe, self.lifecycle.owner, paused=self.metrics.sweeper_pauses.inc
+        )
+        self.grants = CachedLookup[GrantKey, access.Grant](self._find_grant, self._fresh)
+        self.states = CachedLookup[str, store.SandboxRow](self._find_sandbox, self._fresh)
+        self.tokens = CachedLookup[bytes, access.ProxyGrant](self._find_token, self._fresh)
+
+    def _fresh(self) -> bool:
+        return self.notifications.connected
+
+    async def _find_grant(self, key: GrantKey) -> access.Grant | None:
+        label, cookie = key
+        return await self.db.run(access.find_grant, token_hash(cookie), label)
+
+    async def _find_sandbox(self, sandbox_id: str) -> store.SandboxRow | None:
+        return await self.db.run(store.find_sandbox, sandbox_id)
+
+    async def _find_token(self, hashed: bytes) -> access.ProxyGrant | None:
+        return await self.db.run(access.find_proxy_token, hashed)
+
+    async def run(self, sockets: list[socket]) -> None:
+        """Serve until a signal, then end from the outside in."""
+        api = Http1Upstream(partial(connect_unix, str(self.api_socket)))
+        anthropic = self._anthropic()
+        listener, revocation = self._gateway(sockets, api, anthropic)
+        self._add_probes(api)
+        async with trio.open_nursery() as services:
+            await services.start(supervise, "notifications", self.notifications.run, self.health)
+            await services.start(supervise, "api", self._api_service(), self.health)
+            for name, service in self._services(anthropic, revocation):
+                services.start_soon(supervise, name, service, self.health, name=name)
+            await self._serve(listener)
+            services.cancel_scope.cancel()
+        api.close()
+
+    async def _serve(self, listener: Listener) -> None:
+        """Connections live inside the services; the signal is the innermost."""
+        async with trio.open_nursery() as connections:
+            await connections.start(listener.run)
+            self._announce()
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                name = signal.Signals(await anext(signals)).name
+                log.info("shutting down", signal=name, seconds=limits.DRAIN_SECONDS)
+                self.readiness.draining = True
+                listener.drain(limits.DRAIN_SECONDS)
+                connections.start_soon(_second_signal, signals, connections.cancel_scope)
+                await listener.drained()
+                connections.cancel_scope.cancel()
+
+    def _announce(self) -> None:
+        where = self.settings.listen
+        log.info("listening", host=where.host, port=where.port, backend=self.backend.name)
+        print(f"cli-server is ready: {self.settings.main_origin}/", flush=True)
+
+    def _services(self, anthropic: AnthropicSite, revocation: Revocation) -> Iterator[tuple[str, Service_]]:
+        yield "life cycle", self.lifecycle.run
+        yield "reconciler", self.reconciler.run
+        yield "idle sweeper", self.sweeper.run
+        yield "activity", self.activity.run
+        yield "usage book", self.book.run
+        yield "llm calls", anthropic.run
+        yield "events", self.hub.run
+        yield "revocation", revocation.run
+        yield "clean-up", self._purge
+        if self.settings.metrics_listen is not None:
+            yield "metrics", partial(serve_metrics, self.settings.metrics_listen, self.metrics)
+
+    async def _purge(self) -> None:
+        while True:
+            removed = await self.db.run(access.purge_expired)
+            log.debug("expired rows removed", rows=removed)
+            await trio.sleep(_PURGE_SECONDS)
+
+    def _api_service(self) -> Service_:
+        parts = ApiParts(
+            settings=self.settings,
+            db=self.db,
+            keyring=self.keyring,
+            passwords=Passwords(),
+            turns=Turns(),
+            lifecycle=self.lifecycle,
+            hub=self.hub,
+            backend=self.backend,
+            last_activity=self.activity.last,
+        )
+        return partial(serve_api, create_app(parts), self.api_socket)
+
+    def _anthropic(self) -> AnthropicSite:
+        settings = self.settings
+        base = parse_base_url(settings.anthropic_base_url)
+        return AnthropicSite(
+            base,
+            api_key=settings.anthropic_api_key,
+            auth_token=settings.anthropic_auth_token,
+            upstream=_anthropic_upstream(base),
+            tokens=self.tokens.get,
+            touch=self.activity.touch,
+            usage=self.book,
+            on_call=self.metrics.llm_call,
+        )
+
+    def _gateway(
+        self, sockets: list[socket], api: Http1Upstream, anthropic: AnthropicSite
+    ) -> tuple[Listener, Revocation]:
+        settings = self.settings
+        pages = SandboxPages(settings)
+        doorway = Doorway(self.db, self.backend, self.keyring, self.activity, self.lifecycle)
+        hosts = SandboxHosts(settings, self.grants, self.states, doorway, pages)
+        main = MainSite(api, anthropic, self._ready)
+        errors = (DatabaseUnavailable,)
+        sites = Sites(settings.base_domain, main, hosts.decide, pages.misdirected, pages.unavailable, errors)
+        service = Service(sites, self.metrics.http, settings.trusted_proxies, settings.base_scheme)
+        listener = Listener(service, sockets, most=connection_limit())
+        self.metrics.http.connections.set_function(lambda: listener.open_connections)
+        revocation = Revocation(
+            self.notifications, listener.watch, self.grants, self.tokens, hosts.forget, self._still_allowed
+        )
+        return listener, revocation
+
+    async def _still_allowed(self, key: GrantKey) -> bool:
+        grant = await self._find_grant(key)
+        return grant is not None and may_open(grant.role)
+
+    async def _ready(self) -> Reply:
+        report = await self.readiness.report()
+        return Reply(report.status, report.headers, report.body)
+
+    def _add_probes(self, api: Http1Upstream) -> None:
+        async def api_answers() -> None:
+            (await api.connect()).close()
+
+        self.readiness.add("database", self.db.check)
+        self.readiness.add("backend", self.backend.check)
+        self.readiness.add("api", api_answers)
+
+
+async def _second_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    """Whoever asks twice does not want to wait."""
+    await anext(signals)
+    scope.cancel()

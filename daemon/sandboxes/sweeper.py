@@ -1,0 +1,115 @@
+"""Pauses sandboxes that nobody uses and that do not work."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+
+from daemon import values
+from daemon.db.database import DatabaseUnavailable
+from daemon.sandboxes import status
+from daemon.sandboxes.idle import Witnesses, Work, is_idle, quiet_long_enough
+from daemon.store import sandboxes as store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from daemon.config import Settings
+    from daemon.db.database import Database
+    from daemon.sandboxes.activity import Activity
+    from daemon.store.sandboxes import SandboxRow
+
+log = structlog.get_logger(__name__)
+
+SHORTEST_SECONDS: Final = 1.0
+LONGEST_SECONDS: Final = 30.0
+_HELD_SECONDS: Final = 10.0  # a claim's lease until it is handed over: a look at a dictionary
+_PROBES: Final = 8  # sandboxes that are asked at the same time
+
+
+def interval(timeouts: list[float]) -> float:
+    """Seconds until the next sweep: a quarter of the shortest timeout, within bounds."""
+    wanted = min((timeout for timeout in timeouts if timeout > 0), default=LONGEST_SECONDS) / 4
+    return max(SHORTEST_SECONDS, min(LONGEST_SECONDS, wanted))
+
+
+class Sweeper:
+    """The service. ``probe`` asks opencode whether it works; ``paused`` is told of every pause (metrics)."""
+
+    def __init__(
+        self,
+        db: Database,
+        activity: Activity,
+        settings: Settings,
+        probe: Callable[[SandboxRow], Awaitable[Work]],
+        owner: str,
+        *,
+        paused: Callable[[], None] = lambda: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._db = db
+        self._activity = activity
+        self._settings = settings
+        self._probe = probe
+        self._owner = owner
+        self._paused = paused
+        self._now = now
+
+    async def run(self) -> None:
+        """Sweep until cancelled. A database that is away stops nobody's sandbox."""
+        while True:
+            pause = LONGEST_SECONDS
+            try:
+                pause = await self.once()
+            except DatabaseUnavailable as error:
+                log.warning("no sweep", reason=str(error))
+            await trio.sleep(pause)
+
+    async def once(self) -> float:
+        """One sweep; seconds until the next."""
+        rows = await self._db.run(store.running_cloud)
+        limiter = trio.CapacityLimiter(_PROBES)
+        async with trio.open_nursery() as nursery:
+            for row in rows:
+                if self._may_be_idle(row):
+                    nursery.start_soon(self._look, row, limiter, name=f"sweep {row.id}")
+        return interval([self._timeout(row) for row in rows])
+
+    def _timeout(self, row: SandboxRow) -> float:
+        return self._settings.idle_timeout if row.idle_timeout is None else values.duration(row.idle_timeout)
+
+    def _last_activity(self, row: SandboxRow) -> datetime:
+        seen = self._activity.last(row.id)
+        return row.last_activity_at if seen is None else max(seen, row.last_activity_at)
+
+    def _may_be_idle(self, row: SandboxRow) -> bool:
+        return quiet_long_enough(self._now(), self._last_activity(row), row.last_busy_at, self._timeout(row))
+
+    async def _look(self, row: SandboxRow, limiter: trio.CapacityLimiter) -> None:
+        async with limiter:
+            work = await self._probe(row)
+            now = self._now()
+            seen = Witnesses(self._last_activity(row), row.last_busy_at, work)
+            timeout = self._timeout(row)
+            if is_idle(now, seen, timeout, self._settings.busy_limit):
+                await self._pause(row, now - timedelta(seconds=timeout))
+            elif work is Work.BUSY:
+                await self._db.run(store.record_busy, row.id, now)
+
+    async def _pause(self, row: SandboxRow, cutoff: datetime) -> None:
+        """Claim the pause, then look once more: who came meanwhile keeps the sandbox awake."""
+        before = self._activity.last(row.id)
+        await self._activity.flush()
+        claimed = await self._db.run(store.claim_idle, row.id, cutoff, self._owner, _HELD_SECONDS)
+        if claimed is None:
+            return
+        if self._activity.last(row.id) != before:
+            await self._db.run(store.change_status, row.id, status.RUNNING, generation=claimed.generation)
+            return
+        log.info("sandbox is idle", sandbox=row.id, last_activity=row.last_activity_at.isoformat())
+        self._paused()
+        await self._db.run(store.release, self._owner, row.id)
+        await self._db.run(store.announce, row.id)

@@ -1,0 +1,33 @@
+"""Fixtures of the API's tests; what they are made of is in :mod:`tests.api.support`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from daemon.api.app import create_app
+from tests.api.support import Bench, CountingHasher, make_parts, make_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.db.database import Database
+
+
+@pytest.fixture
+def make_bench(db: Database) -> Callable[..., Bench]:
+    """Makes an app; ``parts`` replaces some of its parts, other arguments some of its settings."""
+
+    def make(parts: dict[str, Any] | None = None, **changes: Any) -> Bench:
+        hasher = CountingHasher()
+        made = make_parts(db, hasher, make_settings(**changes), **(parts or {}))
+        return Bench(create_app(made), made, hasher)
+
+    return make
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    """An app with open registration."""
+    return make_bench()

@@ -1,0 +1,146 @@
+"""The product as its users run it: ``cli-server serve`` in a process of its own, and ways to hurt it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.visitor import Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent.parent
+OPENCODE = ROOT / ".cache/opencode/node_modules/opencode-linux-x64/bin/opencode"
+START_SECONDS = 60.0  # initdb on a busy machine
+STOP_SECONDS = 40.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@dataclass
+class Product:
+    """One daemon on its own data directory and port; ``env`` is its whole environment but ``PATH``."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data_dir(self) -> Path:
+        """Where it keeps its files."""
+        return self.folder / "data"
+
+    @property
+    def url(self) -> str:
+        """The main site."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """Everything it has said."""
+        return (self.folder / "daemon.log").read_text(errors="replace")
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it and wait until it is ready."""
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LISTEN": f"127.0.0.1:{self.port}",
+            "DATA_DIR": str(self.data_dir),
+            "OPENCODE_BIN": str(OPENCODE),
+            "METRICS_LISTEN": "off",
+            "LOG_LEVEL": "debug",
+            "OPERATOR_CANARY": "canary-of-the-daemons-environment",
+            **self.env,
+        }
+        with (self.folder / "daemon.log").open("ab") as log:
+            command = [sys.executable, "-m", "daemon", "serve"]
+            self.process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log)
+        if ready:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait for ``/readyz``."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.readiness() != 200:
+            assert self.process is not None
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"not ready, exit status {self.process.poll()}:\n{self.log[-4000:]}")
+            time.sleep(0.1)
+
+    def readiness(self) -> int:
+        """Status of ``/readyz``; 0 if nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz", headers={"Host": f"localhost:{self.port}"})
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def stop(self) -> int:
+        """SIGTERM, as systemd does; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """Kill it with -9: it has no last word."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+
+    def visitor(self) -> Visitor:
+        """A browser without cookies."""
+        return Visitor(self.port)
+
+
+@contextmanager
+def product(folder: Path, **env: str) -> Iterator[Product]:
+    """A running daemon with these settings, stopped at the end."""
+    made = Product(folder, env)
+    made.start()
+    try:
+        yield made
+    finally:
+        if made.process is not None and made.process.poll() is None:
+            made.process.send_signal(signal.SIGTERM)
+            try:
+                made.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                made.process.kill()
+                made.process.wait()
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes whose environment, command or open files speak of ``folder``: what a daemon there has left behind."""
+    found = []
+    needle = str(folder).encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            said = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            cwd = os.readlink(entry / "cwd").encode()
+        except OSError:
+            continue
+        if needle in said or cwd.startswith(needle):
+            found.append(int(entry.name))
+    return found
