@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.product import OPENCODE, Product, processes_of, product
+from tests.support.product import ROOT, Product, processes_of, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from tests.support.visitor import Visitor
 
 pytestmark = [pytest.mark.needs("opencode", "postgres"), pytest.mark.timeout(240)]
-
-STUBBORN = """#!/bin/sh
-# The real opencode, behind a shell that does not listen to SIGTERM: it makes a pause last.
-trap '' TERM
-{opencode} "$@" &
-while :; do wait $!; sleep 0.2; kill -0 $! 2>/dev/null || exit 1; done
-"""
 
 
 @pytest.fixture
@@ -36,11 +29,8 @@ def running(tmp_path: Path) -> Iterator[Product]:
 
 
 def stubborn(folder: Path) -> str:
-    """A program that takes the whole grace period to end."""
-    path = folder / "stubborn-opencode"
-    path.write_text(STUBBORN.format(opencode=OPENCODE))
-    path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    return str(path)
+    """A stand-in that takes the whole grace period to end, so that pausing and deleting can be seen."""
+    return shutil.copy(ROOT / "tests/standins/hostile_opencode.py", folder / "stubborn-opencode")
 
 
 def opencodes(made: Product, sandbox_id: str) -> list[int]:
@@ -49,10 +39,14 @@ def opencodes(made: Product, sandbox_id: str) -> list[int]:
     for pid in processes_of(made.folder):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            environ = Path(f"/proc/{pid}/environ").read_bytes()
+            mounts = Path(f"/proc/{pid}/mountinfo").read_bytes()
         except OSError:
             continue
-        if b"serve" in words and b"opencode" in words[0] and sandbox_id.encode() in environ:
+        if (
+            any(word.endswith(b"opencode") for word in words[:2])
+            and b"serve" in words
+            and sandbox_id.encode() in mounts
+        ):
             found.append(pid)
     return found
 

@@ -2,8 +2,9 @@
 """A hostile program in opencode's place: it tells everything it gets to know, and serves pages that attack.
 
 It answers the health check, so that it counts as running. ``/dump`` answers with the request's head and its own
-environment, ``/read?path=`` with a file, ``/attack`` with a page whose script is in the query, ``/cookies`` tries to set
-cookies that are not its own to set. It is no opencode otherwise. Standard library only: it runs inside the sandbox.
+environment, ``/read?path=`` with a file, ``/attack`` with a page whose script is in the query, ``/cookies`` tries to
+set cookies that are not its own to set. It is no opencode otherwise. A copy whose name says ``stubborn`` is deaf to
+SIGTERM. Standard library only: it runs inside the sandbox.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import argparse
 import base64
 import json
 import os
+import signal
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-EXPECTED = "Basic " + base64.b64encode(f"opencode:{os.environ['OPENCODE_SERVER_PASSWORD']}".encode()).decode()
+PASSWORD = os.environ.get("OPENCODE_SERVER_PASSWORD", "")
+EXPECTED = "Basic " + base64.b64encode(f"opencode:{PASSWORD}".encode()).decode()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -78,7 +82,10 @@ def _read(path: str) -> str:
 
 def main() -> None:
     """Serve as ``opencode serve`` is told to."""
+    if "stubborn" in os.path.basename(sys.argv[0]):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parser = argparse.ArgumentParser()
+    parser.add_argument("--version", action="version", version="0.0.0")
     parser.add_argument("command")
     parser.add_argument("--hostname", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)

@@ -130,14 +130,14 @@ def product(folder: Path, **env: str) -> Iterator[Product]:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Processes whose environment, command or open files speak of ``folder``: what a daemon there has left behind."""
+    """Processes whose command, environment, folder or mounts speak of ``folder``: a daemon's there, and its jails'."""
     found = []
     needle = str(folder).encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         try:
-            said = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            said = b"".join((entry / name).read_bytes() for name in ("cmdline", "environ", "mountinfo"))
             cwd = os.readlink(entry / "cwd").encode()
         except OSError:
             continue
