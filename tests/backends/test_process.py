@@ -121,8 +121,10 @@ async def test_a_pause_does_not_wait_for_a_start(tmp_path: Path) -> None:
 async def test_a_cancelled_start_leaves_what_the_inventory_shows(tmp_path: Path) -> None:
     backend = fake_backend(tmp_path, "none")
     async with backend.serve():
-        with trio.move_on_after(0.3):
-            await backend.ensure_running(spec(FAKE_HEALTH="sick"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(backend.ensure_running, spec(FAKE_HEALTH="sick"))
+            await until(lambda: backend.address(A))
+            nursery.cancel_scope.cancel()
         assert (await backend.inventory())[A].running
         await backend.ensure_running(spec())
         await backend.destroy(A, WORKSPACE)

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.support.chromium import chromium
+from tests.support.chromium import DOMAIN, chromium
 from tests.support.product import ROOT, Product, product
 from tests.support.visitor import PAGE, Visitor
 
@@ -30,7 +30,10 @@ HOSTILE = ROOT / "tests/standins/hostile_opencode.py"
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """A product whose opencode is hostile."""
     folder = tmp_path_factory.mktemp("hostile")
-    with product(folder, OPENCODE_BIN=str(HOSTILE), ANTHROPIC_API_KEY=OPERATOR_KEY, REGISTRATION="open") as made:
+    domain = {"BASE_DOMAIN": DOMAIN}  # not localhost, whose hosts browsers hold for different sites
+    with product(
+        folder, OPENCODE_BIN=str(HOSTILE), ANTHROPIC_API_KEY=OPERATOR_KEY, REGISTRATION="open", **domain
+    ) as made:
         yield made
 
 
@@ -45,7 +48,7 @@ def victim(running: Product) -> tuple[Visitor, str, str]:
 
 
 def dump(visitor: Visitor, sandbox: str, target: str = "/dump", **headers: str) -> dict[str, object]:
-    answer = visitor.request("GET", f"oc-{sandbox}.localhost", target, headers=headers)
+    answer = visitor.request("GET", f"oc-{sandbox}.{DOMAIN}", target, headers=headers)
     assert answer.status == 200, answer.body
     found = answer.json()
     assert isinstance(found, dict)
@@ -53,7 +56,7 @@ def dump(visitor: Visitor, sandbox: str, target: str = "/dump", **headers: str) 
 
 
 def read(visitor: Visitor, sandbox: str, path: str) -> object:
-    return visitor.request("GET", f"oc-{sandbox}.localhost", f"/read?path={quote(path)}").json()
+    return visitor.request("GET", f"oc-{sandbox}.{DOMAIN}", f"/read?path={quote(path)}").json()
 
 
 class TestWhatItReceives:
@@ -61,14 +64,14 @@ class TestWhatItReceives:
 
     def test_no_cookie_of_ours_and_no_credentials(self, victim: tuple[Visitor, str, str]) -> None:
         visitor, _, sandbox = victim
-        host = f"oc-{sandbox}.localhost"
+        host = f"oc-{sandbox}.{DOMAIN}"
         ours = visitor.cookies[host]
         assert len(ours) == 1
         cookie = "; ".join(["app=1", *(f"{name}={value}" for name, value in ours.items()), "other=2"])
         seen = dump(visitor, sandbox, "/dump?auth_token=c2VjcmV0&a=b", Cookie=cookie, Authorization=BROWSER_SECRET)
         text = json.dumps(seen["headers"])
         assert "app=1; other=2" in text, "the application's own cookies pass"
-        for secret in (*ours.values(), *visitor.cookies["localhost"].values(), BROWSER_SECRET, "cli_server"):
+        for secret in (*ours.values(), *visitor.cookies[DOMAIN].values(), BROWSER_SECRET, "cli_server"):
             assert secret not in text
         assert seen["path"] == "/dump?a=b"
 
@@ -89,7 +92,7 @@ class TestWhatItReceives:
         headers = dump(visitor, sandbox, **lies)["headers"]
         assert "6.6.6.6" not in json.dumps(headers)
         assert ["x-forwarded-for", "127.0.0.1"] in headers  # type: ignore[operator]
-        assert ["host", f"oc-{sandbox}.localhost:{visitor.port}"] in headers  # type: ignore[operator]
+        assert ["host", f"oc-{sandbox}.{DOMAIN}:{visitor.port}"] in headers  # type: ignore[operator]
 
     @pytest.mark.needs("bubblewrap")
     def test_no_file_of_the_daemon_or_of_another_sandbox(
@@ -112,7 +115,7 @@ class TestWhatItSends:
 
     def test_it_cannot_set_our_cookies_nor_cookies_for_other_hosts(self, victim: tuple[Visitor, str, str]) -> None:
         visitor, _, sandbox = victim
-        answer = visitor.request("GET", f"oc-{sandbox}.localhost", "/cookies")
+        answer = visitor.request("GET", f"oc-{sandbox}.{DOMAIN}", "/cookies")
         assert [value for name, value in answer.headers if name == "set-cookie"] == ["mine=1; Path=/"]
         assert answer.header("clear-site-data") == ""
 
@@ -120,16 +123,16 @@ class TestWhatItSends:
 def test_the_ticket_works_once_and_only_on_its_host(running: Product, victim: tuple[Visitor, str, str]) -> None:
     visitor, workspace, sandbox = victim
     other = visitor.running(workspace)
-    answer = visitor.request("GET", "localhost", f"/api/sandboxes/{sandbox}/open?next=/x%3Fy", headers=PAGE)
+    answer = visitor.request("GET", DOMAIN, f"/api/sandboxes/{sandbox}/open?next=/x%3Fy", headers=PAGE)
     location = answer.header("location")
     target = location.partition(f":{visitor.port}")[2]
     stranger = running.visitor()
-    assert stranger.request("GET", f"oc-{other}.localhost", target, headers=PAGE).status == 403
-    assert stranger.request("GET", f"3000-{sandbox}.localhost", target, headers=PAGE).status == 403
-    entered = stranger.request("GET", f"oc-{sandbox}.localhost", target, headers=PAGE)
+    assert stranger.request("GET", f"oc-{other}.{DOMAIN}", target, headers=PAGE).status == 403
+    assert stranger.request("GET", f"3000-{sandbox}.{DOMAIN}", target, headers=PAGE).status == 403
+    entered = stranger.request("GET", f"oc-{sandbox}.{DOMAIN}", target, headers=PAGE)
     assert (entered.status, entered.header("location")) == (303, "/x?y")
-    assert stranger.request("GET", f"oc-{sandbox}.localhost", target, headers=PAGE).status == 403
-    for value in visitor.cookies["localhost"].values():
+    assert stranger.request("GET", f"oc-{sandbox}.{DOMAIN}", target, headers=PAGE).status == 403
+    for value in visitor.cookies[DOMAIN].values():
         assert value not in location, "the account's token never appears in a URL"
 
 
@@ -144,7 +147,7 @@ def test_logout_ends_the_sandbox_hosts_too(running: Product) -> None:
     assert visitor.request("GET", host, "/dump").status == 401
     page = visitor.request("GET", host, "/dump", headers=PAGE)
     assert page.status == 302
-    assert page.header("location").startswith(f"http://localhost:{visitor.port}/api/sandboxes/{sandbox}/open")
+    assert page.header("location").startswith(f"http://{DOMAIN}:{visitor.port}/api/sandboxes/{sandbox}/open")
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +158,7 @@ def context(running: Product) -> Iterator[tuple[BrowserContext, Visitor, str, st
     sandbox = visitor.running(workspace)
     with chromium() as browser:
         opened = browser.new_context()
-        for name, value in visitor.cookies["localhost"].items():
+        for name, value in visitor.cookies[DOMAIN].items():
             opened.add_cookies([{"name": name, "value": value, "url": running.url, "sameSite": "Lax"}])
         yield opened, visitor, workspace, sandbox
 
@@ -167,7 +170,7 @@ def _is_for(url: str, sandbox: str) -> bool:
 def attack(page: Page, visitor: Visitor, sandbox: str, script: str) -> None:
     """Open the hostile page through the front door and let its script run to its end."""
     target = quote("/attack?script=" + quote(script), safe="")
-    page.goto(f"http://localhost:{visitor.port}/api/sandboxes/{sandbox}/open?next={target}")
+    page.goto(f"http://{DOMAIN}:{visitor.port}/api/sandboxes/{sandbox}/open?next={target}")
     page.wait_for_function("document.title === 'done'")
 
 
@@ -177,7 +180,7 @@ class TestWhatItsPagesCanDo:
 
     FETCHES = """
     (async () => {{
-      const main = 'http://localhost:{port}', add = JSON.stringify({{username: 'victim', role: 'owner'}});
+      const main = 'http://{domain}:{port}', add = JSON.stringify({{username: 'victim', role: 'owner'}});
       const members = main + '/api/workspaces/{workspace}/members';
       const tries = [];
       for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded'])
@@ -200,7 +203,7 @@ class TestWhatItsPagesCanDo:
     def test_fetch_changes_nothing_and_reads_nothing(self, context: tuple[BrowserContext, Visitor, str, str]) -> None:
         opened, visitor, workspace, sandbox = context
         page = opened.new_page()
-        script = self.FETCHES.format(port=visitor.port, workspace=workspace, sandbox=sandbox)
+        script = self.FETCHES.format(domain=DOMAIN, port=visitor.port, workspace=workspace, sandbox=sandbox)
         attack(page, visitor, sandbox, script)
         assert page.evaluate("window.readable") == 0
         assert page.evaluate("window.stolen") == ""
@@ -217,7 +220,7 @@ class TestWhatItsPagesCanDo:
         document.title = 'done';
         const form = document.createElement('form');
         form.method = 'POST'; form.enctype = 'text/plain';
-        form.action = 'http://localhost:{visitor.port}/api/workspaces/{workspace}/members';
+        form.action = 'http://{DOMAIN}:{visitor.port}/api/workspaces/{workspace}/members';
         const field = document.createElement('input');
         field.name = '{{"username":"victim","role":"owner","x":"'; field.value = '"}}';
         form.append(field); document.body.append(form);
@@ -237,14 +240,14 @@ class TestWhatItsPagesCanDo:
         opened, visitor, workspace, sandbox = context
         other = visitor.running(workspace)
         page = opened.new_page()
-        page.goto(f"http://localhost:{visitor.port}/api/sandboxes/{other}/open?next=/dump")
+        page.goto(f"http://{DOMAIN}:{visitor.port}/api/sandboxes/{other}/open?next=/dump")
         script = f"""
         (async () => {{
-          const other = 'http://oc-{other}.localhost:{visitor.port}';
+          const other = 'http://oc-{other}.{DOMAIN}:{visitor.port}';
           const tries = ['cors', 'no-cors'].map(mode => fetch(other + '/dump', {{method: 'POST', mode,
                          credentials: 'include', headers: {{'Content-Type': 'text/plain'}}, body: 'x'}}));
           window.kinds = (await Promise.allSettled(tries)).map(a => a.value ? a.value.type : 'refused');
-          const socket = new WebSocket('ws://oc-{other}.localhost:{visitor.port}/pty/x/connect');
+          const socket = new WebSocket('ws://oc-{other}.{DOMAIN}:{visitor.port}/pty/x/connect');
           window.socket = await new Promise(done => {{
             socket.onopen = () => done('open'); socket.onerror = () => done('refused'); }});
           document.title = 'done';

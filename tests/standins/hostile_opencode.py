@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Set-Cookie", "mine=1; Path=/")
             self.send_header("Set-Cookie", "cli_server_session=stolen; Path=/")
             self.send_header("Set-Cookie", "__Host-cli_server_sandbox=stolen; Path=/; Secure")
-            self.send_header("Set-Cookie", "tossed=1; Path=/; Domain=localhost")
+            self.send_header("Set-Cookie", "tossed=1; Path=/; Domain=sandboxes.test")
             self.send_header("Clear-Site-Data", '"cookies"')
         self.end_headers()
         self.wfile.write(body)

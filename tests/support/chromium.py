@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
+DOMAIN = "sandboxes.test"
+_RESOLVE = f"--host-resolver-rules=MAP {DOMAIN} 127.0.0.1,MAP *.{DOMAIN} 127.0.0.1"
 PROGRAM = "/usr/bin/chromium"
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 _FLAGS = [
@@ -28,9 +30,12 @@ _FLAGS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A running browser. It resolves ``*.localhost`` by itself."""
+    """A running browser. It resolves ``*.localhost`` by itself, and :data:`DOMAIN` with all below it.
+
+    Hosts below ``localhost`` are different *sites* to it, hosts below any other domain are the same one.
+    """
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PROGRAM, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=[*_FLAGS, _RESOLVE])
         try:
             yield browser
         finally:

@@ -49,7 +49,12 @@ class Product:
     @property
     def url(self) -> str:
         """The main site."""
-        return f"http://localhost:{self.port}"
+        return f"http://{self.domain}:{self.port}"
+
+    @property
+    def domain(self) -> str:
+        """The main site's host."""
+        return self.env.get("BASE_DOMAIN", "localhost")
 
     @property
     def log(self) -> str:
@@ -68,6 +73,7 @@ class Product:
             "LOG_LEVEL": "debug",
             "OPERATOR_CANARY": "canary-of-the-daemons-environment",
             **self.env,
+            **({"BASE_SCHEME": "http", "PUBLIC_PORT": str(self.port)} if "BASE_DOMAIN" in self.env else {}),
         }
         with (self.folder / "daemon.log").open("ab") as log:
             command = [sys.executable, "-m", "daemon", "serve"]
@@ -88,7 +94,7 @@ class Product:
         """Status of ``/readyz``; 0 if nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/readyz", headers={"Host": f"localhost:{self.port}"})
+            connection.request("GET", "/readyz", headers={"Host": f"{self.domain}:{self.port}"})
             return connection.getresponse().status
         except OSError:
             return 0
@@ -109,7 +115,7 @@ class Product:
 
     def visitor(self) -> Visitor:
         """A browser without cookies."""
-        return Visitor(self.port)
+        return Visitor(self.port, self.domain)
 
 
 @contextmanager

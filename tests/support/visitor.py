@@ -43,9 +43,10 @@ class UnexpectedAnswer(AssertionError):
 
 @dataclass
 class Visitor:
-    """One browser. ``port`` is the daemon's listener."""
+    """One browser. ``port`` is the daemon's listener, ``domain`` its ``BASE_DOMAIN``."""
 
     port: int
+    domain: str = "localhost"
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     username: str = ""
 
@@ -93,7 +94,7 @@ class Visitor:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()
-        answer = self.request(method, "localhost", path, body=data, headers=headers)
+        answer = self.request(method, self.domain, path, body=data, headers=headers)
         if answer.status not in expect:
             raise UnexpectedAnswer(f"{method} {path}: {answer.status} {answer.body[:600]!r}")
         return answer.json() if answer.body else None
@@ -139,9 +140,9 @@ class Visitor:
 
     def open(self, sandbox_id: str, label: str | None = None) -> str:
         """Get this browser the cookie of a sandbox host; the host's name."""
-        host = f"{label or f'oc-{sandbox_id}'}.localhost"
+        host = f"{label or f'oc-{sandbox_id}'}.{self.domain}"
         wanted = quote(f"http://{host}:{self.port}/", safe="")
-        answer = self.request("GET", "localhost", f"/api/sandboxes/{sandbox_id}/open?next={wanted}", headers=PAGE)
+        answer = self.request("GET", self.domain, f"/api/sandboxes/{sandbox_id}/open?next={wanted}", headers=PAGE)
         ticket = urlsplit(answer.header("location"))
         if answer.status != 302 or ticket.hostname != host:
             raise UnexpectedAnswer(f"open: {answer.status} {answer.headers} {answer.body[:300]!r}")
