@@ -39,19 +39,19 @@ def _round(contender: Contender, big: Path, results: Results) -> None:
         add(f"{at}: p50, ms", load.p50)
         add(f"{at}: p99, ms", load.p99)
         add(f"{at}: CPU per request, µs", load.cpu)
-    down = measures.download(contender.small, BIG_BYTES)
+    down = measures.download(contender.bulk, BIG_BYTES)
     add("200 MB down: GB/s", down.rate / 1e9)
     add("200 MB down: CPU, ms", down.cpu * 1e3)
-    up = measures.upload(contender.sink, big)
+    up = measures.upload(contender.bulk, big)
     add("200 MB up: GB/s", up.rate / 1e9)
     add("200 MB up: CPU, ms", up.cpu * 1e3)
-    add("first event of an SSE, ms", measures.first_event(contender.sink, FIRST_EVENTS))
+    add("first event of an SSE, ms", measures.first_event(contender.bulk, FIRST_EVENTS))
 
 
 def _once(contender: Contender, results: Results) -> None:
-    kib = measures.idle_streams(contender.sink, STREAMS) / 1024
+    kib = measures.idle_streams(contender.bulk, STREAMS) / 1024
     results[f"memory per idle SSE stream ({STREAMS}), KiB"][contender.name].append(kib)
-    growth = measures.growth(contender.small, BIG_BYTES, 5) / 1e6
+    growth = measures.growth(contender.bulk, BIG_BYTES, 5) / 1e6
     results["memory growth while 1 GB passes, MB"][contender.name].append(growth)
 
 
@@ -109,15 +109,18 @@ def _lines(path: str) -> list[str]:
 def main() -> None:
     """Measure and print two tables in Markdown."""
     results: Results = defaultdict(lambda: defaultdict(list))
-    with tempfile.TemporaryDirectory(prefix="cli-server-bench-") as name, upstreams(Path(name)) as up:
-        with contenders(up) as everybody:
-            names = [contender.name for contender in everybody]
-            for number in range(ROUNDS):
-                for contender in everybody:
-                    print(f"round {number + 1} of {ROUNDS}: {contender.name}", flush=True)
-                    _round(contender, up.folder / "big", results)
+    with (
+        tempfile.TemporaryDirectory(prefix="cli-server-bench-") as name,
+        upstreams(Path(name)) as up,
+        contenders(up) as everybody,
+    ):
+        names = [contender.name for contender in everybody]
+        for number in range(ROUNDS):
             for contender in everybody:
-                _once(contender, results)
+                print(f"round {number + 1} of {ROUNDS}: {contender.name}", flush=True)
+                _round(contender, up.folder / "big", results)
+        for contender in everybody:
+            _once(contender, results)
     print(f"\n{_machine()}; medians of {ROUNDS} rounds of {SECONDS} s\n")
     print(_table(names, results))
     print()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import shutil
 import subprocess
@@ -13,16 +11,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
 
 from bench.processes import free_port, process, wait_for_port
+from tests.support.visitor import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 BIG_BYTES = 200_000_000
-_CREATE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -36,11 +33,11 @@ class Door:
 
 @dataclass(frozen=True)
 class Contender:
-    """``small`` leads to nginx (small GETs, downloads), ``sink`` to the upstream for uploads and event streams."""
+    """``small`` leads to nginx for small GETs, ``bulk`` to the upstream for large bodies and event streams."""
 
     name: str
     small: Door
-    sink: Door
+    bulk: Door
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,9 @@ class Upstreams:
     """The ports of the two upstreams, and a folder for everybody's files."""
 
     nginx: int
+    nginx_pid: int
     sink: int
+    sink_pid: int
     folder: Path
 
 
@@ -63,7 +62,7 @@ http {{
 _UPSTREAM = """
   server {{ listen 127.0.0.1:{port} backlog=4096;
     location = /small {{ return 200 "hello from the upstream\\n"; }}
-    location = /big {{ alias {folder}/big; }} }} }}
+  }} }}
 """
 _PROXY = """
   upstream small {{ server 127.0.0.1:{nginx}; keepalive 512; keepalive_requests 100000000; }}
@@ -80,6 +79,13 @@ def _nginx_program() -> str:
     if found is None:
         raise SystemExit("the benchmarks need nginx: apt-get install nginx-light")
     return found
+
+
+def _last_descendant(pid: int) -> int:
+    """The process that does the work behind wrappers such as the one that PyPI's node is started by."""
+    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pid = int(children[0])
+    return pid
 
 
 def _worker(master: int) -> int:
@@ -101,19 +107,19 @@ def _nginx(name: str, config: str, folder: Path, port: int) -> Iterator[int]:
 
 @contextmanager
 def upstreams(folder: Path) -> Iterator[Upstreams]:
-    """nginx for small answers and a large file, our own for uploads and events."""
+    """nginx for small answers, our own for large bodies and events."""
     with (folder / "big").open("wb") as big:
         big.truncate(BIG_BYTES)
     folder.chmod(0o755)
     port = free_port()
     config = _UPSTREAM.format(port=port, folder=folder)
-    sink_command = [sys.executable, "-m", "bench.upstream"]
+    sink_command = [sys.executable, "-m", "bench.upstream", str(folder / "big")]
     with (
-        _nginx("upstream", config, folder, port),
+        _nginx("upstream", config, folder, port) as worker,
         process(sink_command, log=folder / "sink.log", stdout=subprocess.PIPE) as sink,
     ):
         assert sink.stdout is not None
-        yield Upstreams(port, int(sink.stdout.readline()), folder)
+        yield Upstreams(port, worker, int(sink.stdout.readline()), sink.pid, folder)
 
 
 @contextmanager
@@ -140,61 +146,15 @@ def _configurable_http_proxy(up: Upstreams) -> Iterator[Contender]:
             env = {**os.environ, "CONFIGPROXY_AUTH_TOKEN": "bench"}
             child = stack.enter_context(process(command, env=env, log=log))
             wait_for_port(port, child, log)
-            doors.append(Door(port, child.pid))
+            doors.append(Door(port, _last_descendant(child.pid)))
         yield Contender("configurable-http-proxy", doors[0], doors[1])
 
 
-class _Browser:
-    """Signs in and opens a sandbox, as a browser does."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.cookies: dict[str, str] = {}  # by host
-
-    def request(self, method: str, host: str, target: str, body: object = None) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"Host": f"{host}:{self.port}", "Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
-        if host in self.cookies:
-            headers["Cookie"] = self.cookies[host]
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        connection.request(method, target, None if body is None else json.dumps(body), headers)
-        response = connection.getresponse()
-        data = response.read()
-        set_cookies = response.headers.get_all("Set-Cookie") or []
-        if set_cookies:
-            self.cookies[host] = "; ".join(cookie.partition(";")[0] for cookie in set_cookies)
-        connection.close()
-        return response.status, dict(response.headers), data
-
-    def json(self, method: str, target: str, body: object = None) -> dict[str, str]:
-        status, _, data = self.request(method, "localhost", target, body)
-        if status >= 300:
-            raise RuntimeError(f"{method} {target}: {status} {data[:500]!r}")
-        found = json.loads(data)
-        return found[0] if isinstance(found, list) else found
-
-    def running_sandbox(self) -> str:
-        """The id of a new sandbox, once it runs."""
-        self.json("POST", "/api/auth/register", {"username": "bench", "password": "correct horse battery"})
-        workspace = self.json("GET", "/api/workspaces")["id"]
-        sandbox = self.json("POST", f"/api/workspaces/{workspace}/sandboxes", {})["id"]
-        deadline = time.monotonic() + _CREATE_SECONDS
-        while (status := self.json("GET", f"/api/sandboxes/{sandbox}")["status"]) != "running":
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the sandbox is {status} after {_CREATE_SECONDS:g} s")
-            time.sleep(0.1)
-        return sandbox
-
-    def open(self, sandbox: str, host: str) -> tuple[tuple[str, str], ...]:
-        """The headers with which requests to a sandbox host pass."""
-        wanted = quote(f"http://{host}:{self.port}/", safe="")
-        status, headers, data = self.request("GET", "localhost", f"/api/sandboxes/{sandbox}/open?next={wanted}")
-        if status != 302:
-            raise RuntimeError(f"open: {status} {data[:500]!r}")
-        ticket = urlsplit(headers["location"])
-        self.request("GET", host, f"{ticket.path}?{ticket.query}")
-        return ("Host", f"{host}:{self.port}"), ("Cookie", self.cookies[host])
+def _opened(visitor: Visitor, sandbox: str, label: str) -> tuple[tuple[str, str], ...]:
+    """The headers with which requests to a sandbox host pass."""
+    host = visitor.open(sandbox, label)
+    cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies[host].items())
+    return ("Host", f"{host}:{visitor.port}"), ("Cookie", cookie)
 
 
 @contextmanager
@@ -212,15 +172,17 @@ def _cli_server(up: Upstreams) -> Iterator[Contender]:
     }
     with process([sys.executable, "-m", "bench.daemon"], env=env, log=log) as child:
         wait_for_port(port, child, log)
-        browser = _Browser(port)
-        sandbox = browser.running_sandbox()
-        small = browser.open(sandbox, f"oc-{sandbox}.localhost")
-        sink = browser.open(sandbox, f"{up.sink}-{sandbox}.localhost")
+        visitor = Visitor(port)
+        sandbox = visitor.running(visitor.register())
+        small = _opened(visitor, sandbox, f"oc-{sandbox}")
+        sink = _opened(visitor, sandbox, f"{up.sink}-{sandbox}")
         yield Contender("cli-server", Door(port, child.pid, small), Door(port, child.pid, sink))
 
 
 @contextmanager
 def contenders(up: Upstreams) -> Iterator[list[Contender]]:
     """All of them, running."""
+    # The upstreams themselves: what is left if the proxy costs nothing. Their CPU is not a proxy's.
+    direct = Contender("no proxy", Door(up.nginx, up.nginx_pid), Door(up.sink, up.sink_pid))
     with _proxying_nginx(up) as nginx, _configurable_http_proxy(up) as chp, _cli_server(up) as ours:
-        yield [nginx, chp, ours]
+        yield [direct, nginx, chp, ours]

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
-from daemon.app import run_daemon
 
 from backends.base import Address, Observed, SandboxGone, SandboxSpec
 from daemon import config
+from daemon.app import run_daemon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -1,13 +1,16 @@
-"""The upstream of the benchmarks for what nginx cannot be: a sink for uploads and a source of events.
+"""The upstream of the benchmarks for bulk and events; small GETs come from nginx.
 
-Uploads are read by blocking threads into one buffer, so that they cost little. An event stream sends one event
-at once and then nothing until the client leaves. Prints its port. Small GETs and downloads come from nginx.
+Uploads are dropped in the kernel (MSG_TRUNC), so that they cost little. An event stream sends one event
+at once and then nothing until the client leaves. Downloads are a file, given with sendfile. Takes the file's path, prints
+its port.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import sys
 import threading
 
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
@@ -28,7 +31,7 @@ def _head(connection: socket.socket) -> tuple[bytes, int] | None:
     return head, len(rest)
 
 
-def _serve(connection: socket.socket) -> None:
+def _serve(connection: socket.socket, body: str) -> None:
     buffer = bytearray(1 << 20)
     with connection:
         while (received := _head(connection)) is not None:
@@ -37,12 +40,18 @@ def _serve(connection: socket.socket) -> None:
                 connection.sendall(_STREAM)
                 connection.recv(1)
                 return
+            if head.startswith(b"GET /big"):
+                with open(body, "rb") as file:
+                    size = os.fstat(file.fileno()).st_size
+                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+                    connection.sendfile(file)
+                continue
             match = _LENGTH.search(head)
             left = (int(match[1]) if match else 0) - have
             if b"100-continue" in head.lower():
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             while left > 0:
-                left -= connection.recv_into(buffer) or left
+                left -= connection.recv_into(buffer, min(left, len(buffer)), socket.MSG_TRUNC) or left
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n")
 
 
@@ -54,7 +63,7 @@ def main() -> None:
     while True:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_serve, args=(connection,), daemon=True).start()
+        threading.Thread(target=_serve, args=(connection, sys.argv[1]), daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -185,6 +185,12 @@ def _shared() -> list[Processor]:
     ]
 
 
+def _in_order(logger: object, name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What every entry has stands first, so that people can read JSON, too."""
+    first = {key: entry.pop(key) for key in ("timestamp", "level", "logger", "event") if key in entry}
+    return {**first, **entry}
+
+
 def _formatter(form: Literal["console", "json"], *, colours: bool) -> ProcessorFormatter:
     renderer: Processor = (
         structlog.processors.JSONRenderer(default=str)
@@ -193,12 +199,13 @@ def _formatter(form: Literal["console", "json"], *, colours: bool) -> ProcessorF
     )
     return ProcessorFormatter(
         foreign_pre_chain=_shared(),
-        # The traceback becomes text first, so that secrets in it are found too; nothing comes between the two last.
+        # The traceback becomes text first, so that secrets in it are found, too; nothing is added after the redactor.
         processors=[
             ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             structlog.processors.StackInfoRenderer(),
             redactor,
+            _in_order,
             renderer,
         ],
     )

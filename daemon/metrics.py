@@ -17,6 +17,7 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 
@@ -34,6 +35,8 @@ MOST_MODELS = 50
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,63}")
 # Seconds for the listener's thread to end; it looks twice a second.
 _CLOSE_SECONDS = 3.0
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they are a second series for each that nobody reads
 
 
 @dataclass(slots=True)
@@ -132,7 +135,9 @@ class Metrics:
         counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
         self.sandboxes = gauge("cli_server_sandboxes", "Sandboxes by status.", ["status"])
         self.jobs = counter(
-            "cli_server_jobs", "Jobs of the life cycle by outcome (done, failed, retried).", ["job", "outcome"]
+            "cli_server_jobs",
+            "Jobs of the life cycle by the status it began in and what it led to.",
+            ["job", "outcome"],
         )
         self.job_duration = Histogram(
             "cli_server_job_duration_seconds",

@@ -139,11 +139,9 @@ async function enter() {
 function startEvents() {
   stopEvents();
   const source = state.events = new EventSource("/api/events");
-  source.addEventListener("open", () => {
-    away(false);
-    soon(); // something may have happened while it was closed
-  });
-  for (const name of ["message", ...EVENTS]) source.addEventListener(name, soon);
+  source.addEventListener("open", () => away(false));
+  // "ready": from now on nothing is missed; what happened before is loaded. "reset": something was missed.
+  for (const name of ["ready", "reset", ...EVENTS]) source.addEventListener(name, soon);
   source.addEventListener("error", () => {
     away(true);
     if (source.readyState === EventSource.CLOSED && state.events === source) state.timer = setTimeout(reconnect, 3000);
@@ -345,16 +343,16 @@ function complain(problem) {
 }
 
 function updateUsage(node, usage) {
+  node.hidden = usage === null;
+  if (usage === null) return;
   const kinds = ["requests", "inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens"];
   const models = new Map();
-  for (const entry of Array.isArray(usage) ? usage : usage?.usage ?? []) {
-    const sums = models.get(entry.model) ?? kinds.map(() => 0);
-    models.set(entry.model, sums.map((sum, index) => sum + (entry[kinds[index]] ?? 0)));
+  for (const day of usage.days) {
+    const sums = models.get(day.model) ?? kinds.map(() => 0);
+    models.set(day.model, sums.map((sum, index) => sum + day[kinds[index]]));
   }
-  const total = [...models.values()].reduce((left, right) => left.map((sum, index) => sum + right[index]), kinds.map(() => 0));
-  const numbers = total.map((number) => number.toLocaleString());
-  node.hidden = usage === null;
-  node.querySelector("summary").textContent = `Usage: ${numbers[0]} calls, ${numbers[1]} input and ${numbers[2]} output tokens`;
+  const [calls, input, output] = kinds.map((kind) => usage.totals[kind].toLocaleString());
+  node.querySelector("summary").textContent = `Usage in 30 days: ${calls} calls, ${input} input and ${output} output tokens`;
   node.querySelector("tbody").replaceChildren(...[...models].sort().map(([model, sums]) => {
     const line = document.createElement("tr");
     for (const text of [model, ...sums.map((sum) => sum.toLocaleString())]) line.insertCell().textContent = text;

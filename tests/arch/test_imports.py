@@ -1,0 +1,149 @@
+"""The direction of imports. Each rule gives its reason, so that whoever breaks it knows what to do instead."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from typing import TYPE_CHECKING
+
+from tests.arch.code import OURS, PRODUCT, Module, modules, within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What each part of the server may import of the others; its own modules and protocol it always may. A part that is not
+# named here needs a line, and a thought.
+LAYERS: dict[str, tuple[str, ...]] = {
+    "daemon.ids": (),
+    "daemon.values": (),
+    "daemon.secret": (),
+    "daemon.cookies": (),
+    "daemon.datadir": (),
+    "daemon.supervise": (),
+    "daemon.logs": (),
+    "daemon.pages": (),
+    "daemon.config": ("daemon.values",),
+    "daemon.metrics": ("daemon.config",),
+    "daemon.readiness": ("daemon.supervise",),
+    "daemon.auth": ("daemon.secret",),
+    "daemon.db": ("daemon.ids",),
+    "daemon.store": ("daemon.auth", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.sandboxes.status"),
+    "daemon.sandboxes": (
+        "backends.base", "daemon.config", "daemon.db", "daemon.gateway.router", "daemon.ids", "daemon.secret",
+        "daemon.store", "daemon.supervise", "daemon.values",
+    ),
+    "daemon.gateway": (
+        "backends.base", "daemon.config", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.pages",
+        "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.supervise",
+    ),
+    "daemon.anthropic": (
+        "daemon.config", "daemon.db", "daemon.gateway.exchange", "daemon.gateway.limits", "daemon.ids", "daemon.secret",
+        "daemon.store",
+    ),
+    "daemon.api": (
+        "backends.base", "daemon.auth", "daemon.config", "daemon.cookies", "daemon.db", "daemon.gateway.limits",
+        "daemon.ids", "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.values",
+    ),
+}  # fmt: skip
+# Who may see all parts. They are entrances: nobody imports them but the ones above them.
+ENTRANCES = {
+    "daemon.app": ("daemon.cli", "daemon.checks"),
+    "daemon.checks": ("daemon.doctor",),
+    "daemon.doctor": ("daemon.cli", "daemon.checks"),
+    "daemon.database_command": ("daemon.cli",),
+    "daemon.cli": ("daemon.__main__",),
+    "daemon.__main__": (),
+}
+# What a default install has besides Python: pyproject.toml, "dependencies".
+DEFAULT_INSTALL = {"click", "h11", "trio", "trio_websocket", "wsproto"}
+
+
+def _wrong(modules: Iterable[Module], allowed: tuple[str, ...]) -> list[str]:
+    """ "daemon.ids imports daemon.app" for each import of ours that is not within ``allowed``."""
+    return [
+        f"{module.name} imports {name}"
+        for module in modules
+        for name in sorted(module.ours)
+        if not within(name, *allowed)
+    ]
+
+
+def _foreign(module: Module) -> set[str]:
+    """Top-level names of what is neither ours nor Python's."""
+    return {name.partition(".")[0] for name in module.imports} - sys.stdlib_module_names - set(OURS)
+
+
+def _part(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+def test_the_wire_is_pure() -> None:
+    assert not _wrong(modules("protocol"), ("protocol",)), "protocol/ is used by both ends and imports nothing of ours"
+    for module in modules("protocol"):
+        waiting = [node.name for node in module.functions if isinstance(node, ast.AsyncFunctionDef)]
+        assert not waiting, f"{module.name}: the wire takes bytes and gives events; who awaits is outside"
+        clocks = module.imports & {"asyncio", "logging", "socket", "ssl", "structlog", "threading", "time", "trio"}
+        assert not clocks, f"{module.name}: the wire never awaits, logs, or knows the time; pass in what it needs"
+
+
+def test_backends_know_no_daemon() -> None:
+    wrong = _wrong(modules("backends"), ("backends", "protocol"))
+    assert not wrong, "a backend knows no users, no statuses and no database: pass in what it needs"
+
+
+def test_the_agent_installs_without_the_server() -> None:
+    agent = modules("daemon/agent")
+    assert not _wrong(agent, ("protocol", "daemon.agent")), "the agent becomes one pure Python file with protocol/"
+    for module in (*agent, *modules("protocol")):
+        assert _foreign(module) <= DEFAULT_INSTALL, f"{module.name}: the agent has the default install only"
+
+
+def test_the_product_does_not_know_its_tests() -> None:
+    assert not _wrong(modules(*PRODUCT), PRODUCT), "fakes live in tests/, and stay there"
+    for module in modules(*PRODUCT):
+        assert "pytest" not in _foreign(module), f"{module.name} must not know that it is being tested"
+
+
+def test_trio_only() -> None:
+    for module in modules(*PRODUCT):
+        assert "asyncio" not in {name.partition(".")[0] for name in module.imports}, module.name
+
+
+def test_the_parts_of_the_server_stay_in_their_layers() -> None:
+    for module in modules("daemon"):
+        part = _part(module.name)
+        if module.name == "daemon" or part in ENTRANCES or part == "daemon.agent":
+            continue
+        assert part in LAYERS, f"{part} is new: say in LAYERS what it may import"
+        assert not _wrong([module], (part, "protocol", *LAYERS[part])), (
+            f"{part} may import {', '.join(LAYERS[part]) or 'nothing of ours'}; only daemon/app.py knows all parts"
+        )
+
+
+def test_entrances_are_entered_from_above_only() -> None:
+    for module in modules(*PRODUCT):
+        for entrance, users in ENTRANCES.items():
+            if _part(module.name) != entrance and entrance in module.ours:
+                assert module.name in users, f"{entrance} knows many parts; what {module.name} needs belongs elsewhere"
+
+
+_LOOKS = {"environ", "environb", "getenv", "getenvb"}
+# Where the environment may be looked at, and why.
+ENVIRONMENT = {
+    "daemon.cli": "hands it to daemon.config, the one reader of settings",
+    "backends.launcher": "a program of its own, whose environment is the sandbox's",
+}
+
+
+def test_settings_are_read_in_one_place() -> None:
+    """Style: trap 2, settings read everywhere."""
+    for module in modules(*PRODUCT):
+        looks = {
+            f"{module.name}:{node.lineno}"
+            for node in ast.walk(module.tree)
+            if (isinstance(node, ast.Attribute) and node.attr in _LOOKS and ast.unparse(node.value) == "os")
+            or (isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & _LOOKS)
+        }
+        assert not looks or module.name in ENVIRONMENT, (
+            f"{looks} looks at the environment; settings are read by daemon/config.py and passed to who needs them"
+        )

@@ -1,0 +1,236 @@
+"""Every setting: how it is written, what it defaults to, and the one line that a bad one gets."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.config import SETTINGS, ConfigError, Endpoint, Setting, Settings, load
+
+
+def test_with_no_setting_at_all_it_runs_on_this_machine_alone() -> None:
+    settings = load({})
+    assert settings.listen == Endpoint("127.0.0.1", 8080)
+    assert settings.data_dir == Path.home() / ".local/share/cli-server"
+    assert settings.database_url is None
+    assert settings.backend == "process"
+    assert settings.main_origin == "http://localhost:8080"
+    assert settings.host_origin("oc-a") == "http://oc-a.localhost:8080"
+    assert settings.idle_timeout == 1800
+    assert settings.busy_limit == 12 * 3600
+    assert settings.anthropic_base_url == "https://api.anthropic.com"
+    assert settings.anthropic_proxy_url is None
+    assert settings.opencode_bin == "opencode"
+    assert settings.registration == "first-user"
+    assert settings.trusted_proxies == ()
+    assert settings.metrics_listen == Endpoint("127.0.0.1", 9464)
+    assert (settings.agent_memory_limit, settings.agent_cpu_limit, settings.agent_pids_limit) == (2 * 2**30, 2.0, 512)
+    assert (settings.log_level, settings.log_format) == ("info", "json")
+    assert load({}, terminal=True).log_format == "console"
+
+
+def test_the_table_and_the_settings_have_the_same_names() -> None:
+    assert [setting.field for setting in SETTINGS] == [field.name for field in dataclasses.fields(Settings)]
+
+
+GOOD = [
+    ("LISTEN", "0.0.0.0:80", Endpoint("0.0.0.0", 80)),
+    ("LISTEN", "[::1]:8080", Endpoint("::1", 8080)),
+    ("LISTEN", ":8080", Endpoint("", 8080)),
+    ("LISTEN", "127.0.0.1:0", Endpoint("127.0.0.1", 0)),
+    ("LISTEN", "my-host.lan:8080", Endpoint("my-host.lan", 8080)),
+    ("DATA_DIR", "/var/lib/x", Path("/var/lib/x")),
+    ("DATA_DIR", "~/x", Path.home() / "x"),
+    ("DATA_DIR", "relative", Path.cwd() / "relative"),
+    ("DATABASE_URL", "postgresql://u:p@h:5432/d?sslmode=require", "postgresql://u:p@h:5432/d?sslmode=require"),
+    ("DATABASE_URL", "host=/run/postgresql dbname=x", "host=/run/postgresql dbname=x"),
+    ("BACKEND", "docker", "docker"),
+    ("BASE_DOMAIN", "Agents.Example.COM", "agents.example.com"),
+    ("BASE_DOMAIN", "agents.example.com.", "agents.example.com"),
+    ("BASE_SCHEME", "https", "https"),
+    ("PUBLIC_PORT", "8443", 8443),
+    ("IDLE_TIMEOUT", "30m", 1800.0),
+    ("IDLE_TIMEOUT", "90s", 90.0),
+    ("IDLE_TIMEOUT", "2h", 7200.0),
+    ("IDLE_TIMEOUT", "1d", 86400.0),
+    ("IDLE_TIMEOUT", "1h30m", 5400.0),
+    ("IDLE_TIMEOUT", "0.5s", 0.5),
+    ("IDLE_TIMEOUT", "0", 0.0),
+    ("BUSY_LIMIT", "0", 0.0),
+    ("ANTHROPIC_API_KEY", "sk-ant-1", "sk-ant-1"),
+    ("ANTHROPIC_API_KEY", "sk-ant-1\n", "sk-ant-1"),  # read from a file with a final line break
+    ("ANTHROPIC_BASE_URL", "http://127.0.0.1:9/v/", "http://127.0.0.1:9/v"),
+    ("ANTHROPIC_BASE_URL", "https://Gateway.example/anthropic", "https://gateway.example/anthropic"),
+    ("ANTHROPIC_PROXY_URL", "http://[::1]:8080/proxy/anthropic", "http://[::1]:8080/proxy/anthropic"),
+    ("AGENT_IMAGE", "registry.example:5000/a/b@sha256:00", "registry.example:5000/a/b@sha256:00"),
+    ("OPENCODE_BIN", "/opt/my tools/opencode", "/opt/my tools/opencode"),
+    ("OPENCODE_CONFIG_CONTENT", '{"a": 1}', '{"a": 1}'),
+    ("OIDC_REDIRECT_BASE_URL", "https://a.example/", "https://a.example"),
+    ("REGISTRATION", "closed", "closed"),
+    ("TRUSTED_PROXIES", "10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
+    ("METRICS_LISTEN", "off", None),
+    ("METRICS_LISTEN", ":9464", Endpoint("", 9464)),
+    ("AGENT_MEMORY_LIMIT", "512Mi", 512 * 2**20),
+    ("AGENT_MEMORY_LIMIT", "1.5Gi", 3 * 2**29),
+    ("AGENT_MEMORY_LIMIT", "1G", 10**9),
+    ("AGENT_MEMORY_LIMIT", "1073741824", 2**30),
+    ("AGENT_CPU_LIMIT", "0.5", 0.5),
+    ("AGENT_CPU_LIMIT", "500m", 0.5),
+    ("AGENT_PIDS_LIMIT", "100", 100),
+    ("LOG_LEVEL", "debug", "debug"),
+    ("LOG_FORMAT", "console", "console"),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "value"), GOOD)
+def test_a_good_value(variable: str, text: str, value: object) -> None:
+    assert getattr(load({variable: text}), variable.lower()) == value
+    assert getattr(load({}, {variable: text}), variable.lower()) == value
+
+
+WRONG = {
+    "LISTEN": (
+        "8080", "localhost", "host:", "host:x", "::1:80", "[::1]", "h:65536", "a b:80", "[localhost]:80",
+        "http://localhost:8080", "256.1.1.1:80", "-x:80",
+    ),
+    "DATABASE_URL": (
+        "nonsense", "mysql://u:p@h/d?x=y", "postgresql://h:port/d", "postgresql://h:99999/d", "http://h/d",
+        "postgresql://h/d?nope=1", "postgresql://u:p@ss:w/x@h/d", "postgresql://u:p@ss@h/d",
+    ),
+    "BACKEND": ("Docker", "kubernetes", "process,docker"),
+    "BASE_DOMAIN": (
+        "a:80", "http://a", "127.0.0.1", "[::1]", "::1", "a_b", "-a", "a..b", "*.a", "a/b", "münchen.example", "a.1",
+        ".a", "a b", "x" * 64, "a." * 116 + "a",
+    ),
+    "BASE_SCHEME": ("HTTP", "ftp", "https://"),
+    "PUBLIC_PORT": ("0", "65536", "-1", "+1", "0x50", "８０", "9" * 30),
+    "IDLE_TIMEOUT": ("30", "m", "-1m", "30 m", "1w", "30M", "inf", "nan", "1e3s", "400d"),
+    "BUSY_LIMIT": ("never", "-0"),
+    "ANTHROPIC_API_KEY": ("a b", "a\nb", "ключ", "a\x00b"),
+    "ANTHROPIC_BASE_URL": (
+        "api.anthropic.com", "ftp://a", "http://", "http://a?b", "http://a#", "http://u:hunter2@a", "http://a b",
+        "http://a:x", "http://[::1", "http://a:0", "http://a:70000", "http://a\\b", "//a", "http://a_b/",
+    ),
+    "AGENT_IMAGE": ("-x", "a b", "a;b"),
+    "OPENCODE_BIN": ("a\nb", "a\x1b[0m"),
+    "OPENCODE_CONFIG_CONTENT": ("{", "[]", "1", "null", "[" * 100_000),
+    "OIDC_REDIRECT_BASE_URL": ("https://a/b", "a"),
+    "REGISTRATION": ("yes", "first"),
+    "TRUSTED_PROXIES": ("10.0.0.1/8", "example.com", "10.0.0.0/33", "10.0.0.0/8 10.1.0.0/16"),
+    "METRICS_LISTEN": ("no", "9464", "OFF"),
+    "AGENT_MEMORY_LIMIT": ("2GB", "lots", "-1", "1", "127Mi", "2 Gi", "9" * 400),
+    "AGENT_CPU_LIMIT": ("0", "-1", "two", "5000", "1.5m", "inf"),
+    "AGENT_PIDS_LIMIT": ("0", "1.5", "many", "5000000"),
+    "LOG_LEVEL": ("INFO", "verbose"),
+    "LOG_FORMAT": ("text",),
+}  # fmt: skip
+BAD = [(variable, text) for variable, texts in WRONG.items() for text in texts]
+
+
+@pytest.mark.parametrize(("variable", "text"), BAD, ids=[f"{variable}={text[:20]!r}" for variable, text in BAD])
+def test_a_bad_value_stops_with_one_line_that_names_variable_value_and_what_is_accepted(
+    variable: str, text: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({variable: text})
+    line = str(caught.value)
+    setting = next(setting for setting in SETTINGS if setting.variable == variable)
+    assert line.startswith(variable + " ")
+    assert line.endswith(setting.accepted)
+    assert line.isprintable()
+    assert len(line) < 500
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert "hunter2" not in line
+    if setting.secret:
+        assert text not in line
+    elif text.isprintable() and "@" not in text:
+        assert text[:100] in line.replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
+def test_an_empty_value_means_unset(setting: Setting) -> None:
+    variable = setting.variable
+    assert load({variable: ""}) == load({variable: "  "}) == load({})
+
+
+def test_flags_override_the_environment() -> None:
+    settings = load({"BASE_DOMAIN": "a.example", "LISTEN": ":1"}, {"BASE_DOMAIN": "b.example"})
+    assert (settings.base_domain, settings.listen.port) == ("b.example", 1)
+    assert load({"BASE_DOMAIN": "a.example"}, {"BASE_DOMAIN": ""}).base_domain == "localhost"
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        ({}, "http://localhost:8080"),
+        ({"LISTEN": ":9000"}, "http://localhost:9000"),
+        ({"LISTEN": ":80"}, "http://localhost"),
+        ({"LISTEN": ":443", "BASE_SCHEME": "https"}, "https://localhost"),
+        ({"LISTEN": ":80", "BASE_SCHEME": "https"}, "https://localhost:80"),
+        ({"BASE_DOMAIN": "team.localhost"}, "http://team.localhost:8080"),
+        ({"BASE_DOMAIN": "localhost", "PUBLIC_PORT": "81"}, "http://localhost:81"),
+        ({"BASE_DOMAIN": "a.example"}, "https://a.example"),
+        ({"BASE_DOMAIN": "a.example", "PUBLIC_PORT": "443"}, "https://a.example"),
+        ({"BASE_DOMAIN": "a.example", "PUBLIC_PORT": "8443"}, "https://a.example:8443"),
+        ({"BASE_DOMAIN": "a.example", "BASE_SCHEME": "http"}, "http://a.example"),
+        ({"BASE_DOMAIN": "a.example", "BASE_SCHEME": "http", "PUBLIC_PORT": "443"}, "http://a.example:443"),
+        ({"BASE_DOMAIN": "notlocalhost"}, "https://notlocalhost"),
+    ],
+)
+def test_derived_defaults(given: dict[str, str], origin: str) -> None:
+    settings = load(given)
+    assert settings.main_origin == origin
+    assert settings.secure == origin.startswith("https")
+    assert settings.bound_to(1234) == settings
+
+
+def test_a_port_chosen_by_the_system_is_filled_in_when_it_is_known() -> None:
+    settings = load({"LISTEN": "127.0.0.1:0"})
+    assert settings.bound_to(1234).main_origin == "http://localhost:1234"
+    away = load({"LISTEN": "127.0.0.1:0", "BASE_DOMAIN": "a.example"})
+    assert away.bound_to(1234).main_origin == "https://a.example"
+
+
+@pytest.mark.parametrize(
+    "left_out", ["GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "OIDC_CLIENT_SECRET", "OIDC_ISSUER_URL"]
+)
+def test_half_a_sign_in_is_refused(left_out: str) -> None:
+    whole = {
+        "GITHUB_CLIENT_ID": "i",
+        "GITHUB_CLIENT_SECRET": "s3cret",
+        "OIDC_ISSUER_URL": "https://id.example",
+        "OIDC_CLIENT_ID": "i",
+        "OIDC_CLIENT_SECRET": "s3cret",
+    }
+    assert load(whole).github_client_secret == "s3cret"
+    del whole[left_out]
+    with pytest.raises(ConfigError, match=f"^{left_out} is unset while") as caught:
+        load(whole)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_no_secret_is_in_the_representation() -> None:
+    secrets = {setting.variable: "s3cret" for setting in SETTINGS if setting.secret}
+    secrets |= {"DATABASE_URL": "postgresql://u:s3cret@h/d", "OPENCODE_CONFIG_CONTENT": '{"key": "s3cret"}'}
+    secrets |= {"GITHUB_CLIENT_ID": "i", "OIDC_CLIENT_ID": "i", "OIDC_ISSUER_URL": "https://id.example"}
+    settings = load(secrets)
+    assert "s3cret" not in repr(settings)
+    values = [secrets[setting.variable] for setting in SETTINGS if setting.secret]
+    assert sorted(settings.secrets) == sorted([*values, "s3cret"]), "the database's password counts by itself too"
+
+
+@given(variable=st.sampled_from([setting.variable for setting in SETTINGS]), text=st.text(max_size=60))
+def test_any_text_is_either_taken_or_refused_in_one_line(variable: str, text: str) -> None:
+    line = ""
+    try:
+        load({variable: text})
+    except ConfigError as error:
+        line = str(error)
+    assert line.isprintable()
+    assert len(line) < 1000
