@@ -25,6 +25,7 @@ from daemon.api.parts import ApiParts
 from daemon.api.server import serve_api
 from daemon.auth.passwords import Passwords
 from daemon.auth.throttle import Turns
+from daemon.cli import version
 from daemon.config import Endpoint
 from daemon.datadir import DataDirError, lock_data_dir
 from daemon.db.cluster import EmbeddedPostgresError
@@ -74,7 +75,8 @@ log = structlog.get_logger(__name__)
 _DATABASE_SECONDS = 60.0  # how long a start waits for a database that is still starting; compose and systemd race
 _DATABASE_PAUSE = 1.0
 _PURGE_SECONDS = 3600.0  # expired sessions, tickets, old events: an hour's worth is some hundred rows
-_SERVICES_SECONDS = 20.0  # for the services' last words at the end: two flushes and a Hypercorn shutdown
+_COUNT_SECONDS = 15.0  # as often as Prometheus asks by default
+_BACKEND_PROBE_SECONDS = 10.0  # it may start a program from a cold disk
 
 
 class StartError(Exception):
@@ -172,7 +174,7 @@ class _Daemon:
         self.notifications = notifications
         self.keyring = keyring
         self.api_socket = folder / "api.sock"
-        self.metrics = Metrics(statuses=tuple(sorted(STATUSES)))
+        self.metrics = Metrics(version=version(), statuses=tuple(sorted(STATUSES)))
         self.health = Health(on_restart=self.metrics.service_restarted)
         self.readiness = Readiness(self.health)
         self.activity = Activity(db)
@@ -248,6 +250,7 @@ class _Daemon:
         yield "events", self.hub.run
         yield "revocation", revocation.run
         yield "clean-up", self._purge
+        yield "census", self._count
         if self.settings.metrics_listen is not None:
             yield "metrics", partial(serve_metrics, self.settings.metrics_listen, self.metrics)
 
@@ -256,6 +259,21 @@ class _Daemon:
             removed = await self.db.run(access.purge_expired)
             log.debug("expired rows removed", rows=removed)
             await trio.sleep(_PURGE_SECONDS)
+
+    async def _count(self) -> None:
+        while True:
+            self.metrics.set_sandboxes(await self.db.run(store.count_by_status))
+            await trio.sleep(_COUNT_SECONDS)
+
+    def _set_gauges(self, listener: Listener) -> None:
+        """What is read when somebody asks."""
+        metrics, clients = self.metrics, listener.watch.clients
+        metrics.http.connections.set_function(lambda: listener.open_connections)
+        metrics.http.streams.set_function(lambda: sum(client.busy for client in list(clients.values())))
+        metrics.event_streams.set_function(lambda: self.hub.streams)
+        metrics.database_connections.labels("busy").set_function(lambda: self.db.load[0])
+        metrics.database_connections.labels("idle").set_function(lambda: self.db.load[1])
+        metrics.database_waiting.set_function(lambda: self.db.load[2])
 
     def _api_service(self) -> Service_:
         parts = ApiParts(
@@ -268,6 +286,7 @@ class _Daemon:
             hub=self.hub,
             backend=self.backend,
             last_activity=self.activity.last,
+            on_login=lambda outcome: self.metrics.logins.labels(outcome).inc(),
         )
         return partial(serve_api, create_app(parts), self.api_socket)
 
@@ -297,7 +316,7 @@ class _Daemon:
         sites = Sites(settings.base_domain, main, hosts.decide, pages.misdirected, pages.unavailable, errors)
         service = Service(sites, self.metrics.http, settings.trusted_proxies, settings.base_scheme)
         listener = Listener(service, sockets, most=connection_limit())
-        self.metrics.http.connections.set_function(lambda: listener.open_connections)
+        self._set_gauges(listener)
         revocation = Revocation(
             self.notifications, listener.watch, self.grants, self.tokens, hosts.forget, self._still_allowed
         )
@@ -316,7 +335,7 @@ class _Daemon:
             (await api.connect()).close()
 
         self.readiness.add("database", self.db.check)
-        self.readiness.add("backend", self.backend.check)
+        self.readiness.add("backend", self.backend.check, deadline=_BACKEND_PROBE_SECONDS)
         self.readiness.add("api", api_answers)
 
 

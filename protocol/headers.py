@@ -43,6 +43,10 @@ FORWARDED = frozenset(
 )
 
 
+# What Connection must not name (RFC 9110, section 7.6.1): without it a request is none.
+_KEPT = frozenset({b"host"})
+
+
 def tokens(values: Iterable[bytes]) -> set[bytes]:
     """The members of comma-separated list headers such as ``Connection``, in lower case."""
     return {token.strip().lower() for value in values for token in value.split(b",")} - {b""}
@@ -51,7 +55,7 @@ def tokens(values: Iterable[bytes]) -> set[bytes]:
 def _named_by_connection(headers: Headers) -> set[bytes]:
     for name, _ in headers:
         if name == b"connection":
-            return tokens(value for key, value in headers if key == b"connection")
+            return tokens(value for key, value in headers if key == b"connection") - _KEPT
     return set()
 
 

@@ -131,14 +131,22 @@ async def login(given: Credentials) -> Response:
     """Sign in with a user name and a password."""
     device = guard.cookie(guard.cookie_names().device)
     buckets = throttle.buckets(parts().keyring, guard.client_ip(), given.username, device)
+    outcome = "limited"
     try:
         async with parts().turns.turn(buckets[0]):
             with parts().passwords.place():
-                return await _login(given, buckets)
+                response = await _login(given, buckets)
+        outcome = "ok"
+    except Problem as problem:
+        outcome = "limited" if problem.status == 429 else "wrong"
+        raise
     except Crowded:
         raise _too_many(1) from None
     except Busy:
         raise _busy() from None
+    finally:
+        parts().on_login(outcome)
+    return response
 
 
 async def _login(given: Credentials, buckets: Sequence[Bucket]) -> Response:

@@ -59,6 +59,8 @@ class ApiParts:
     backend: Backend
     # When this process last saw a sandbox used, which may be later than what the database says.
     last_activity: Callable[[str], datetime | None] = _never
+    # Told how every attempt to sign in ended: ok, wrong, limited.
+    on_login: Callable[[str], None] = _never
 
 
 def parts() -> ApiParts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from daemon.api import guard
 from daemon.api.openapi import Answer, describe
 from daemon.api.parts import parts
 from daemon.api.problems import invalid
-from daemon.api.sandboxes import find_authorized
+from daemon.api.sandboxes import authorized
 from daemon.api.shapes import Shape, answer
 from daemon.auth.roles import Action
 from daemon.store import usage as store
@@ -79,6 +80,8 @@ def _day(name: str, default: date) -> date:
     if text is None:
         return default
     try:
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):  # Python reads other ways of writing it too
+            raise ValueError
         return date.fromisoformat(text)
     except ValueError:
         raise invalid((name, "must be a day such as 2026-01-31")) from None
@@ -87,30 +90,49 @@ def _day(name: str, default: date) -> date:
 def _period() -> tuple[date, date]:
     last = _day("to", datetime.now(UTC).date())
     first = _day("from", last - timedelta(days=min(_DEFAULT_DAYS - 1, (last - date.min).days)))
-    if not 0 <= (last - first).days < _MOST_DAYS:
-        raise invalid(("from", f"must be at most {_MOST_DAYS - 1} days before to, and not after it"))
+    if first > last:
+        raise invalid(("from", "must not be after to"))
+    if (last - first).days >= _MOST_DAYS:
+        raise invalid(("from", f"must be at most {_MOST_DAYS - 1} days before to"))
     return first, last
 
 
+def _by_sandbox() -> bool:
+    by = request.args.get("by")
+    if by not in (None, "sandbox"):
+        raise invalid(("by", "must be sandbox, or left out"))
+    return by is not None
+
+
+_PERIOD = {
+    "from": f"The first day, such as 2026-01-31, in UTC; {_DEFAULT_DAYS - 1} days before `to` without it.",
+    "to": "The last day; today without it.",
+}
+
+
 @blueprint.get("/api/sandboxes/<sandbox_id>/usage")
-@describe({200: Answer("By day and model, from `from` to `to` (30 days without them).", Usage)}, problems=[404, 422])
+@describe({200: Answer("By day and model.", Usage)}, problems=[404, 422], query=_PERIOD)
 async def sandbox_usage(sandbox_id: str) -> Response:
     """What a sandbox's LLM calls cost."""
     first, last = _period()
-    await find_authorized(sandbox_id, Action.VIEW)
-    rows = await parts().db.run(store.read_usage, "sandbox_id", sandbox_id, first, last, by_sandbox=False)
-    return answer(_usage(rows))
+
+    def read(conn: Connection, user_id: str) -> list[UsageRow]:
+        authorized(conn, sandbox_id, user_id, Action.VIEW)
+        return store.read_usage(conn, "sandbox_id", sandbox_id, first, last, by_sandbox=False)
+
+    return answer(_usage(await parts().db.run(read, guard.current_user().id)))
 
 
 @blueprint.get("/api/workspaces/<workspace_id>/usage")
 @describe(
-    {200: Answer("By day and model, from `from` to `to`; with `by=sandbox` also by sandbox.", Usage)},
+    {200: Answer("By day and model.", Usage)},
     problems=[404, 422],
+    query=_PERIOD | {"by": "`sandbox`: by sandbox, too."},
 )
 async def workspace_usage(workspace_id: str) -> Response:
     """What a workspace's LLM calls cost, deleted sandboxes included."""
     first, last = _period()
-    by_sandbox = request.args.get("by") == "sandbox"
+    by_sandbox = _by_sandbox()
 
     def read(conn: Connection, user_id: str) -> list[UsageRow]:
         workspaces.authorize(conn, workspace_id, user_id, Action.VIEW)

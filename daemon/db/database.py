@@ -81,6 +81,11 @@ class Database:
                 await self._cancel(job)
             raise
 
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """Connections at work, idle connections, and operations that wait for one."""
+        return self._slots.borrowed_tokens, len(self._idle), self._slots.statistics().tasks_waiting
+
     async def check(self) -> None:
         """Raise :class:`DatabaseUnavailable` unless the database answers."""
         await self.run(_select_one)

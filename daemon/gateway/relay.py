@@ -256,6 +256,7 @@ class _Relay:
                 self.forward.on_down_bytes(count)
 
         def turn(upstream_next: bool) -> None:
+            client.untaken = -1
             client.write_deadline = math.inf if upstream_next else trio.current_time() + limits.WRITE_SECONDS
 
         client.writing = True

@@ -233,8 +233,8 @@ class SandboxHosts:
         if sandbox.type == "cloud" and wants and (sandbox.status == "paused" or _pressed(request)):
             await self._sandboxes.resume(sandbox.id)
             if _pressed(request):
-                clean = without_query_parameter(request.target, RESUME_PARAMETER)
-                return Reply(303, [(b"location", clean), (b"cache-control", b"no-store")])
+                clean = safe_path(without_query_parameter(request.target, RESUME_PARAMETER).decode("ascii"))
+                return Reply(303, [(b"location", clean.encode("ascii")), (b"cache-control", b"no-store")])
             return self._pages.resuming(request, sandbox)
         return self._pages.for_status(request, sandbox, _with_resume(request.target))
 

@@ -341,7 +341,6 @@ class Http1Exchange:
 
     @property
     def body_done(self) -> bool:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
         return self._received
 
     def body_here(self) -> bytes:

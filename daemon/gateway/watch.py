@@ -77,7 +77,7 @@ class Watch:
             await trio.sleep(TICK_SECONDS)
             now = trio.current_time()
             for client in self.clients.values():
-                if client.deadline <= now:
+                if client.overdue(now):
                     client.expire()
             for fd, (due, count) in list(self._half_closed.items()):
                 if due <= now:

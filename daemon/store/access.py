@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg import errors
 from psycopg.rows import class_row
 
+from daemon.auth.roles import Action, Role, may
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from daemon.db.database import Connection
 
 TICKET_SECONDS = 60  # contract, section 4: a redirect takes a second, a slow phone some more
+
+
+# What something open lives by: a session and, where it is not None, a membership of its user in a workspace.
+Hold = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +44,21 @@ class ProxyGrant:
     status: str
 
 
-def create_ticket(conn: Connection, ticket_hash: bytes, session_id: str, sandbox_id: str, host_label: str) -> None:
-    """A ticket for one host (``oc-{id}`` or ``{port}-{id}``), bound to the session that asked."""
-    conn.execute(
-        "INSERT INTO tickets (token_hash, session_id, sandbox_id, host, expires_at)"
-        " VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s))",
-        (ticket_hash, session_id, sandbox_id, host_label, TICKET_SECONDS),
-    )
+def create_ticket(conn: Connection, ticket_hash: bytes, session_id: str, sandbox_id: str, host_label: str) -> bool:
+    """A ticket for one host (``oc-{id}`` or ``{port}-{id}``), bound to the session that asked.
+
+    ``False``: the session or the sandbox has ended in the same moment.
+    """
+    try:
+        with conn.transaction():
+            conn.execute(
+                "INSERT INTO tickets (token_hash, session_id, sandbox_id, host, expires_at)"
+                " VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s))",
+                (ticket_hash, session_id, sandbox_id, host_label, TICKET_SECONDS),
+            )
+    except errors.ForeignKeyViolation:
+        return False
+    return True
 
 
 def redeem_ticket(conn: Connection, ticket_hash: bytes, host_label: str, cookie_hash: bytes) -> str | None:
@@ -50,16 +66,20 @@ def redeem_ticket(conn: Connection, ticket_hash: bytes, host_label: str, cookie_
 
     The ticket is used up by the first try on its own host; another host's try leaves it alone.
     """
-    row = conn.execute(
-        "WITH used AS (DELETE FROM tickets WHERE token_hash = %s AND host = %s"
-        "              RETURNING session_id, sandbox_id, host, expires_at)"
-        " INSERT INTO sandbox_cookies (token_hash, session_id, sandbox_id, host)"
-        " SELECT %s, used.session_id, used.sandbox_id, used.host FROM used"
-        " JOIN sessions s ON s.id = used.session_id AND s.expires_at > now()"
-        " JOIN users u ON u.id = s.user_id AND u.disabled_at IS NULL"
-        " WHERE used.expires_at > now() RETURNING sandbox_id",
-        (ticket_hash, host_label, cookie_hash),
-    ).fetchone()
+    try:
+        with conn.transaction():
+            row = conn.execute(
+                "WITH used AS (DELETE FROM tickets WHERE token_hash = %s AND host = %s"
+                "              RETURNING session_id, sandbox_id, host, expires_at)"
+                " INSERT INTO sandbox_cookies (token_hash, session_id, sandbox_id, host)"
+                " SELECT %s, used.session_id, used.sandbox_id, used.host FROM used"
+                " JOIN sessions s ON s.id = used.session_id AND s.expires_at > now()"
+                " JOIN users u ON u.id = s.user_id AND u.disabled_at IS NULL"
+                " WHERE used.expires_at > now() RETURNING sandbox_id",
+                (ticket_hash, host_label, cookie_hash),
+            ).fetchone()
+    except errors.ForeignKeyViolation:  # the session or the sandbox ends in this moment, and the ticket with it
+        return None
     return None if row is None else str(row[0])
 
 
@@ -72,6 +92,7 @@ def find_grant(conn: Connection, cookie_hash: bytes, host_label: str) -> Grant |
             " JOIN sessions s ON s.id = c.session_id AND s.expires_at > now()"
             " JOIN users u ON u.id = s.user_id AND u.disabled_at IS NULL"
             " JOIN sandboxes b ON b.id = c.sandbox_id"
+            " JOIN workspaces w ON w.id = b.workspace_id AND w.deleted_at IS NULL"
             " LEFT JOIN members m ON m.workspace_id = b.workspace_id AND m.user_id = s.user_id"
             " WHERE c.token_hash = %s AND c.host = %s",
             (cookie_hash, host_label),
@@ -86,22 +107,48 @@ def find_proxy_token(conn: Connection, token_hash: bytes) -> ProxyGrant | None:
         ).fetchone()
 
 
+def still_held(conn: Connection, holds: Iterable[Hold], action: Action) -> set[Hold]:
+    """Those of ``holds`` whose session lives and, where there is a workspace, whose user may do ``action`` in it."""
+    sessions, wanted = zip(*holds, strict=True)
+    rows = conn.execute(
+        "SELECT k.session_id, k.workspace_id, m.role"
+        " FROM unnest(%s::text[], %s::text[]) AS k(session_id, workspace_id)"
+        " JOIN sessions s ON s.id = k.session_id AND s.expires_at > now()"
+        " JOIN users u ON u.id = s.user_id AND u.disabled_at IS NULL"
+        " LEFT JOIN workspaces w ON w.id = k.workspace_id AND w.deleted_at IS NULL"
+        " LEFT JOIN members m ON m.workspace_id = w.id AND m.user_id = s.user_id",
+        (list(sessions), list(wanted)),
+    ).fetchall()
+    return {
+        (session, workspace)
+        for session, workspace, role in rows
+        if workspace is None or (role is not None and may(Role(role), action))
+    }
+
+
 # Kept for clients that resume /api/events; more than a day away, a client loads everything anew.
 _EVENT_SECONDS = 24 * 3600
-_FORGOTTEN_FAILURES_SECONDS = 24 * 3600  # longer than any block
+_FORGOTTEN_FAILURES_SECONDS = 24 * 3600  # longer than any block, and than any failure counts (daemon.auth.throttle)
+
+_EXPIRED = (
+    ("DELETE FROM tickets WHERE expires_at < now()", None),
+    ("DELETE FROM sessions WHERE expires_at < now()", None),
+    (
+        "DELETE FROM login_failures WHERE updated_at < now() - make_interval(secs => %s)"
+        " AND coalesce(blocked_until < now(), true)",
+        _FORGOTTEN_FAILURES_SECONDS,
+    ),
+    # The log loses its oldest without a gap, and never the newest: it tells clients that come back where it stands.
+    (
+        "DELETE FROM events WHERE id < (SELECT max(id) FROM events)"
+        " AND id <= (SELECT max(id) FROM events WHERE at < now() - make_interval(secs => %s))",
+        _EVENT_SECONDS,
+    ),
+)
 
 
 def purge_expired(conn: Connection) -> int:
     """Remove what has run out: sessions, tickets, old events, old failures. How many rows went."""
-    removed = 0
-    for query, seconds in (
-        ("DELETE FROM tickets WHERE expires_at < now() - make_interval(secs => %s)", 0),
-        ("DELETE FROM sessions WHERE expires_at < now() - make_interval(secs => %s)", 0),
-        (
-            "DELETE FROM login_failures WHERE updated_at < now() - make_interval(secs => %s)",
-            _FORGOTTEN_FAILURES_SECONDS,
-        ),
-        ("DELETE FROM events WHERE at < now() - make_interval(secs => %s)", _EVENT_SECONDS),
-    ):
-        removed += conn.execute(query.encode(), (seconds,)).rowcount
-    return removed
+    return sum(
+        conn.execute(query.encode(), None if seconds is None else (seconds,)).rowcount for query, seconds in _EXPIRED
+    )

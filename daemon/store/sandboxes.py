@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from daemon.sandboxes import status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from daemon.db.database import Connection
@@ -69,12 +69,12 @@ class NewSandbox:
     memory: str | None = None
 
 
-def _one(conn: Connection, query: str, parameters: Sequence[object]) -> SandboxRow | None:
+def _one(conn: Connection, query: str, parameters: Sequence[object] | Mapping[str, object]) -> SandboxRow | None:
     with conn.cursor(row_factory=class_row(SandboxRow)) as cursor:
         return cursor.execute(query.encode(), parameters).fetchone()
 
 
-def _many(conn: Connection, query: str, parameters: Sequence[object] = ()) -> list[SandboxRow]:
+def _many(conn: Connection, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[SandboxRow]:
     with conn.cursor(row_factory=class_row(SandboxRow)) as cursor:
         return cursor.execute(query.encode(), parameters).fetchall()
 
@@ -123,44 +123,54 @@ def change_status(
     *,
     generation: int | None = None,
     reason: str | None = None,
-    since: Sequence[str] | None = None,
+    owner: str | None = None,
 ) -> SandboxRow | None:
     """Set the status to ``after`` if the table of transitions allows it from the present one.
 
-    ``generation``: only if nothing has changed since; ``since``: only from these statuses. ``None``: it was not so.
-    The lease ends with the status, except for one that stays transitional, which the caller goes on with.
+    ``generation``: only if nothing has changed since. ``owner``: only if this owner has the lease, which ends with it;
+    without one the lease stays, because it says who acts in the backend, and that goes on until they notice.
+    ``None``: it was not so.
     """
     return _one(
         conn,
-        "UPDATE sandboxes SET status = %s, status_reason = %s, generation = generation + 1, updated_at = now(),"
-        " paused_at = CASE WHEN %s = 'paused' THEN now() WHEN %s = 'running' THEN NULL ELSE paused_at END,"
-        " last_activity_at = CASE WHEN %s = 'running' THEN greatest(last_activity_at, now()) ELSE last_activity_at END,"
-        " lease_owner = NULL, lease_until = NULL"
-        " WHERE id = %s AND status = ANY(%s) AND (%s::bigint IS NULL OR generation = %s)"
+        "UPDATE sandboxes SET status = %(after)s, status_reason = %(reason)s, generation = generation + 1,"
+        " updated_at = now(),"
+        " paused_at = CASE %(after)s WHEN 'paused' THEN now() WHEN 'running' THEN NULL ELSE paused_at END,"
+        # The time that a start took is no idleness.
+        " last_activity_at = CASE %(after)s WHEN 'running' THEN greatest(last_activity_at, now())"
+        "  ELSE last_activity_at END,"
+        " lease_owner = CASE WHEN %(owner)s::text IS NULL THEN lease_owner END,"
+        " lease_until = CASE WHEN %(owner)s::text IS NULL THEN lease_until END"
+        " WHERE id = %(id)s AND status = ANY(CASE type WHEN 'cloud' THEN %(cloud)s::text[] ELSE %(local)s::text[] END)"
+        " AND (%(generation)s::bigint IS NULL OR generation = %(generation)s)"
+        " AND (%(owner)s::text IS NULL OR lease_owner = %(owner)s)"
         f" RETURNING {COLUMNS}",
-        (
-            after,
-            reason,
-            after,
-            after,
-            after,
-            sandbox_id,
-            status.before(after) if since is None else [name for name in since if status.may(name, after)],
-            generation,
-            generation,
-        ),
+        {
+            "id": sandbox_id,
+            "after": after,
+            "reason": reason,
+            "generation": generation,
+            "owner": owner,
+            "cloud": status.sources(after, status.CLOUD),
+            "local": status.sources(after, status.LOCAL),
+        },
     )
 
 
 def request_status(conn: Connection, sandbox_id: str, after: str) -> SandboxRow:
-    """A user's wish: as :func:`change_status`, but raises :class:`SandboxNotFound` or :class:`IllegalStatus`."""
+    """A user's wish: as :func:`change_status`, but raises :class:`SandboxNotFound` or :class:`IllegalStatus`.
+
+    Who asks for a sandbox that failed starts with a clean record of failures.
+    """
     row = change_status(conn, sandbox_id, after)
-    if row is not None:
-        return row
-    found = find_sandbox(conn, sandbox_id)
-    if found is None:
-        raise SandboxNotFound
-    raise status.IllegalStatus(found.status, after)
+    if row is None:
+        found = find_sandbox(conn, sandbox_id)
+        if found is None:
+            raise SandboxNotFound
+        raise status.IllegalStatus(found.status, after, found.type)
+    if after == status.RESUMING:
+        conn.execute("UPDATE sandboxes SET failures = 0, failed_at = NULL WHERE id = %s", (sandbox_id,))
+    return row
 
 
 def remove_row(conn: Connection, sandbox_id: str) -> bool:
@@ -169,45 +179,78 @@ def remove_row(conn: Connection, sandbox_id: str) -> bool:
     return cursor.rowcount == 1
 
 
-# Leases: which replica works on a transitional status
+# Leases: which replica acts in the backend. A change of status leaves a lease where it is; only time, its owner, or the
+# end of the job ends it.
 
 
-def claim(conn: Connection, owner: str, seconds: float, *, most: int, take_over: bool = False) -> list[SandboxRow]:
-    """Take up to ``most`` rows that have something to be done and that nobody works on, for ``seconds``.
+def forget_leases(conn: Connection, owner: str) -> None:
+    """Only one replica runs on this backend, and it starts: whoever held a lease is dead. Its own services live."""
+    conn.execute(
+        "UPDATE sandboxes SET lease_owner = NULL, lease_until = NULL WHERE NOT starts_with(lease_owner, %s)", (owner,)
+    )
 
-    ``take_over``: whoever held a lease is known to be dead.
+
+def claim(
+    conn: Connection, owner: str, seconds: float, *, most: int, working: Mapping[str, int] | None = None
+) -> list[SandboxRow]:
+    """Take up to ``most`` rows that have something to be done and that nobody else works on, for ``seconds``.
+
+    ``working``: the generations that the owner works on already; it gets those rows only if they have changed since.
     """
+    working = working or {}
     return _many(
         conn,
-        "UPDATE sandboxes SET lease_owner = %s, lease_until = now() + make_interval(secs => %s) WHERE id IN"
-        " (SELECT id FROM sandboxes WHERE type = 'cloud' AND status = ANY(%s)"
-        "  AND (lease_until IS NULL OR lease_until < now() OR (%s AND lease_owner <> %s))"
-        f"  ORDER BY updated_at LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}",
-        (owner, seconds, TRANSITIONAL, take_over, owner, most),
+        "UPDATE sandboxes SET lease_owner = %(owner)s, lease_until = now() + make_interval(secs => %(seconds)s)"
+        " WHERE id IN (SELECT id FROM sandboxes"
+        "  WHERE (type = 'cloud' AND status = ANY(%(statuses)s) OR status = 'deleting')"
+        "  AND (lease_until IS NULL OR lease_until < now() OR lease_owner = %(owner)s)"
+        "  AND (id, generation) NOT IN (SELECT * FROM unnest(%(ids)s::text[], %(generations)s::bigint[]))"
+        f"  ORDER BY updated_at LIMIT %(most)s FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}",
+        {
+            "owner": owner,
+            "seconds": seconds,
+            "statuses": TRANSITIONAL,
+            "ids": list(working),
+            "generations": list(working.values()),
+            "most": most,
+        },
     )
+
+
+def take_lease(conn: Connection, row: SandboxRow, owner: str, seconds: float) -> bool:
+    """A lease on a row that is as it was seen and that nobody works on; whether it was so."""
+    cursor = conn.execute(
+        "UPDATE sandboxes SET lease_owner = %s, lease_until = now() + make_interval(secs => %s)"
+        " WHERE id = %s AND generation = %s AND (lease_until IS NULL OR lease_until < now())",
+        (owner, seconds, row.id, row.generation),
+    )
+    return cursor.rowcount == 1
 
 
 def renew(conn: Connection, owner: str, sandbox_ids: Sequence[str], seconds: float) -> set[str]:
     """Keep the leases; those that are still ours."""
     rows = conn.execute(
-        "UPDATE sandboxes SET lease_until = now() + make_interval(secs => %s)"
-        " WHERE id = ANY(%s) AND lease_owner = %s RETURNING id",
+        "UPDATE sandboxes SET lease_until = now() + make_interval(secs => %s) WHERE id IN"
+        " (SELECT id FROM sandboxes WHERE id = ANY(%s) AND lease_owner = %s ORDER BY id FOR UPDATE) RETURNING id",
         (seconds, list(sandbox_ids), owner),
     ).fetchall()
     return {row[0] for row in rows}
 
 
-def release(conn: Connection, owner: str, sandbox_id: str) -> None:
-    """Let somebody else go on."""
-    conn.execute(
+def release(conn: Connection, owner: str, sandbox_id: str) -> bool:
+    """Let somebody else go on, and tell everybody: the end of a lease is no change that a trigger tells of."""
+    cursor = conn.execute(
         "UPDATE sandboxes SET lease_owner = NULL, lease_until = NULL WHERE id = %s AND lease_owner = %s",
         (sandbox_id, owner),
     )
+    if cursor.rowcount:
+        conn.execute("SELECT pg_notify('cli_server', 'sandbox ' || %s::text)", (sandbox_id,))
+    return cursor.rowcount == 1
 
 
-def announce(conn: Connection, sandbox_id: str) -> None:
-    """Tell everybody to look at this sandbox: the end of a lease is no change that a trigger tells of."""
-    conn.execute("SELECT pg_notify('cli_server', 'sandbox ' || %s::text)", (sandbox_id,))
+def release_all(conn: Connection, owner: str) -> None:
+    """Its owner ends, and has no job any more."""
+    conn.execute("UPDATE sandboxes SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s", (owner,))
 
 
 # Activity and idleness
@@ -231,37 +274,78 @@ def running_cloud(conn: Connection) -> list[SandboxRow]:
     return _many(conn, f"SELECT {COLUMNS} FROM sandboxes WHERE type = 'cloud' AND status = 'running'")
 
 
-def claim_idle(conn: Connection, sandbox_id: str, cutoff: datetime, owner: str, seconds: float) -> SandboxRow | None:
+def claim_idle(
+    conn: Connection, seen: SandboxRow, cutoff: datetime, busy_cutoff: datetime | None, owner: str, seconds: float
+) -> SandboxRow | None:
     """Begin to pause a sandbox that saw no activity since ``cutoff``: one statement, so that it happens once.
 
-    It comes with a lease for ``owner``, who may still undo it before anybody acts.
+    ``seen`` is the row that was judged; a status or an idle timeout that has changed since counts. ``busy_cutoff``: nor
+    was it busy since; ``None``: busy or not. It comes with a lease for ``owner``, who may undo it before anybody acts.
     """
     return _one(
         conn,
-        "UPDATE sandboxes SET status = 'pausing', status_reason = NULL, generation = generation + 1, updated_at = now(),"
-        " lease_owner = %s, lease_until = now() + make_interval(secs => %s)"
-        " WHERE id = %s AND type = 'cloud' AND status = 'running' AND last_activity_at <= %s"
+        "UPDATE sandboxes SET status = 'pausing', status_reason = NULL, generation = generation + 1,"
+        " updated_at = now(), lease_owner = %s, lease_until = now() + make_interval(secs => %s)"
+        " WHERE id = %s AND type = 'cloud' AND status = 'running' AND generation = %s"
+        " AND idle_timeout IS NOT DISTINCT FROM %s AND last_activity_at <= %s"
+        " AND (%s::timestamptz IS NULL OR last_busy_at IS NULL OR last_busy_at <= %s)"
         f" RETURNING {COLUMNS}",
-        (owner, seconds, sandbox_id, cutoff),
+        (owner, seconds, seen.id, seen.generation, seen.idle_timeout, cutoff, busy_cutoff, busy_cutoff),
     )
+
+
+def hand_over(conn: Connection, claimed: SandboxRow, owner: str, cutoff: datetime, *, used: bool) -> bool:
+    """End the sweeper's lease: the pause goes on, or, if the sandbox was used since, is undone. Whether it goes on.
+
+    ``used``: this process knows of a use. What other replicas know is in the row, compared with ``cutoff``.
+    """
+    undone = conn.execute(
+        "UPDATE sandboxes SET status = 'running', generation = generation + 1, updated_at = now(), lease_owner = NULL,"
+        " lease_until = NULL WHERE id = %s AND generation = %s AND status = 'pausing' AND lease_owner = %s"
+        " AND (%s OR last_activity_at > %s)",
+        (claimed.id, claimed.generation, owner, used, cutoff),
+    ).rowcount
+    if undone:
+        return False
+    return release(conn, owner, claimed.id)  # whatever it is now: somebody may have deleted it
 
 
 # Unasked ends
 
 
 def record_failure(
-    conn: Connection, sandbox_id: str, generation: int, reason: str, window_seconds: float
+    conn: Connection, seen: SandboxRow, reason: str, window_seconds: float, *, counted: bool = True
 ) -> SandboxRow | None:
-    """A running sandbox's processes are gone: ``failed``, and counted; ends that lie apart are counted anew."""
+    """A running sandbox's processes are gone: ``failed``, and counted; ends that lie apart are counted anew.
+
+    ``counted`` is false for an end that is not the sandbox's fault. ``None``: the row is no more as it was seen.
+    """
     return _one(
         conn,
-        "UPDATE sandboxes SET status = 'failed', status_reason = %s, generation = generation + 1, updated_at = now(),"
-        " failures = CASE WHEN failed_at > now() - make_interval(secs => %s) THEN failures + 1 ELSE 1 END,"
-        " failed_at = now()"
-        " WHERE id = %s AND generation = %s AND type = 'cloud' AND status = 'running'"
+        "UPDATE sandboxes SET status = 'failed', status_reason = %(reason)s, generation = generation + 1,"
+        " updated_at = now(), failures = CASE WHEN NOT %(counted)s THEN failures"
+        "  WHEN failed_at > now() - make_interval(secs => %(window)s) THEN failures + 1 ELSE 1 END,"
+        " failed_at = CASE WHEN %(counted)s THEN now() ELSE failed_at END"
+        " WHERE id = %(id)s AND generation = %(generation)s AND type = 'cloud' AND status = 'running'"
         f" RETURNING {COLUMNS}",
-        (reason, window_seconds, sandbox_id, generation),
+        {
+            "reason": reason,
+            "counted": counted,
+            "window": window_seconds,
+            "id": seen.id,
+            "generation": seen.generation,
+        },
     )
+
+
+def was_deleted(conn: Connection, sandbox_id: str) -> bool:
+    """Whether this database knows that the sandbox was deleted here, rather than knowing nothing of it."""
+    row = conn.execute(
+        "SELECT 1 FROM events WHERE sandbox_id = %s AND kind = 'sandbox.deleted'"
+        " AND NOT EXISTS (SELECT 1 FROM sandboxes WHERE id = %s)",
+        (sandbox_id, sandbox_id),
+    ).fetchone()
+    return row is not None
 
 
 # Deleted workspaces
@@ -291,3 +375,8 @@ def change_details(conn: Connection, sandbox_id: str, name: str, idle_timeout: s
     if row is None:
         raise SandboxNotFound
     return row
+
+
+def count_by_status(conn: Connection) -> dict[str, int]:
+    """How many sandboxes there are in each status that occurs."""
+    return dict(conn.execute("SELECT status, count(*) FROM sandboxes GROUP BY status").fetchall())

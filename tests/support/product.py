@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.conftest import find_opencode
 from tests.support.visitor import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-OPENCODE = ROOT / ".cache/opencode/node_modules/opencode-linux-x64/bin/opencode"
 START_SECONDS = 60.0  # initdb on a busy machine
 STOP_SECONDS = 40.0
 
@@ -68,7 +68,7 @@ class Product:
             "HOME": str(self.folder),
             "LISTEN": f"127.0.0.1:{self.port}",
             "DATA_DIR": str(self.data_dir),
-            "OPENCODE_BIN": str(OPENCODE),
+            "OPENCODE_BIN": str(find_opencode() or "opencode"),
             "METRICS_LISTEN": "off",
             "LOG_LEVEL": "debug",
             "OPERATOR_CANARY": "canary-of-the-daemons-environment",
