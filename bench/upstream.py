@@ -1,8 +1,7 @@
 """The upstream of the benchmarks for bulk and events; small GETs come from nginx.
 
-Uploads are dropped in the kernel (MSG_TRUNC), so that they cost little. An event stream sends one event
-at once and then nothing until the client leaves. Downloads are a file, given with sendfile. Takes the file's path, prints
-its port.
+Uploads are dropped in the kernel (MSG_TRUNC), so that they cost little. Downloads are a file, given with sendfile. An
+event stream sends one event at once and then nothing until the client leaves. Takes the file's path, prints its port.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,9 +86,9 @@ def without_cookies(value: bytes, dropped: Callable[[str], bool]) -> bytes:
 
 
 def without_query_parameter(target: bytes, name: bytes) -> bytes:
-    """The request target without a query parameter; the rest stays byte for byte."""
+    """The request target without a query parameter, however its name is escaped; the rest stays byte for byte."""
     path, separator, query = target.partition(b"?")
-    if not separator or name not in query:
+    if not separator or (name not in query and b"%" not in query):
         return target
-    kept = [part for part in query.split(b"&") if part.partition(b"=")[0] != name]
+    kept = [part for part in query.split(b"&") if unquote_to_bytes(part.partition(b"=")[0]) != name]
     return path + b"?" + b"&".join(kept) if kept else path

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 from daemon import values
 from daemon.api.problems import invalid
 from daemon.api.shapes import Body, Name, Shape, Time
-from daemon.sandboxes.status import STATUSES
+from daemon.sandboxes.status import CLOUD, LOCAL, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ Duration = Annotated[str, BeforeValidator(_duration), _QUANTITY, _schema("30m", 
 Cores = Annotated[str, BeforeValidator(_as_text), _QUANTITY, _schema("2", "500m", 0.5)]
 Size = Annotated[str, BeforeValidator(_as_text), _QUANTITY, _schema("2Gi", "512Mi")]
 Status = Annotated[str, Field(json_schema_extra={"enum": sorted(STATUSES)})]
-Kind = Annotated[str, Field(json_schema_extra={"enum": ["cloud", "local"]})]
+Kind = Annotated[str, Field(json_schema_extra={"enum": [CLOUD, LOCAL]})]
 
 
 class WantedSandbox(Body):
@@ -97,7 +97,7 @@ def sandbox_shape(parts: ApiParts, row: SandboxRow) -> Sandbox:
         type=row.type,
         status=row.status,
         status_reason=row.status_reason,
-        is_local=row.type == "local",
+        is_local=row.type == LOCAL,
         url=settings.host_origin(f"oc-{row.id}") + "/",
         created_at=row.created_at,
         last_activity_at=row.last_activity_at if seen is None else max(seen, row.last_activity_at),

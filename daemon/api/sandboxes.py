@@ -65,21 +65,19 @@ def authorized(conn: Connection, sandbox_id: str, user_id: str, action: Action, 
 def _requested(conn: Connection, sandbox_id: str, user_id: str, action: Action, after: str) -> SandboxRow:
     """Record what is wanted of a cloud sandbox. The role is checked in the same transaction."""
     row = authorized(conn, sandbox_id, user_id, action, lock=True)
-    if row.type == "local":
+    if row.type == status.LOCAL:
         raise LocalSandbox
     return store.request_status(conn, sandbox_id, after)
 
 
 def _deleted(conn: Connection, sandbox_id: str, user_id: str) -> None:
     """Record that it is to go. A second time changes nothing."""
-    row = authorized(conn, sandbox_id, user_id, Action.DELETE_SANDBOX, lock=True)
+    authorized(conn, sandbox_id, user_id, Action.DELETE_SANDBOX, lock=True)
     try:
         store.request_status(conn, sandbox_id, status.DELETING)
     except IllegalStatus as error:
         if error.status != status.DELETING:
             raise
-    if row.type == "local":
-        store.remove_row(conn, sandbox_id)  # no backend has anything of it
 
 
 async def _authorized(sandbox_id: str, action: Action) -> SandboxRow:
@@ -202,7 +200,7 @@ async def resume_sandbox(sandbox_id: str) -> Response:
 async def read_logs(sandbox_id: str) -> Response:
     """The log of a sandbox: developers and up."""
     row = await _authorized(sandbox_id, Action.READ_LOGS)
-    if row.type == "local":
+    if row.type == status.LOCAL:
         raise LocalSandbox
     follow = request.args.get("follow", "0").lower() not in ("0", "false", "no")
     session = await guard.require_session()

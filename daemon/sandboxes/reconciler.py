@@ -7,32 +7,37 @@ read: what somebody changed in between is left alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 import trio
 
 from backends.base import BackendError
 from daemon.db.database import DatabaseUnavailable
+from daemon.ids import new_id
 from daemon.sandboxes import status
+from daemon.sandboxes.deadlines import Deadlines, within
 from daemon.store import sandboxes as store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from backends.base import Backend, Observed
     from daemon.db.database import Connection, Database
     from daemon.store.sandboxes import SandboxRow
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 LOOK_SECONDS: Final = 5.0  # an opencode that died is noticed within; the process backend's list costs nothing
-# What nobody knows is removed when it was unknown for so long without a break: longer than any start takes.
+# What should not run is stopped when it was seen for so long without a break: longer than any start takes.
 UNKNOWN_SECONDS: Final = 60.0
 # An opencode that dies more often than this within the window has a reason that a restart does not mend.
 RESTARTS: Final = 3
 WINDOW_SECONDS: Final = 600.0
 _GONE: Final = "it stopped with the server"
+_RELEASE_SECONDS: Final = 5.0  # for giving that lease back; it runs out by itself
+_LEASE_SECONDS: Final = 90.0  # of a row whose stray processes are stopped: longer than the deadline of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,10 @@ def compare(rows: list[SandboxRow], observed: Mapping[str, Observed]) -> Plan:
     return plan
 
 
-def fail_and_resume(conn: Connection, row: SandboxRow, reason: str) -> SandboxRow | None:
+def fail_and_resume(conn: Connection, row: SandboxRow, reason: str, *, counted: bool) -> SandboxRow | None:
     """A sandbox that should run does not: note it, and start it again unless it dies too often. One transaction."""
-    failed = store.record_failure(conn, row.id, row.generation, reason, WINDOW_SECONDS)
-    if failed is None or failed.failures > RESTARTS:
+    failed = store.record_failure(conn, row, reason, WINDOW_SECONDS, counted=counted)
+    if failed is None or (counted and failed.failures > RESTARTS):
         return failed
     return store.change_status(conn, row.id, status.RESUMING, generation=failed.generation, reason=reason)
 
@@ -70,10 +75,17 @@ def fail_and_resume(conn: Connection, row: SandboxRow, reason: str) -> SandboxRo
 class Reconciler:
     """The service."""
 
-    def __init__(self, db: Database, backend: Backend) -> None:
+    def __init__(
+        self, db: Database, backend: Backend, *, deadlines: Deadlines | None = None, ripe: float | None = None
+    ) -> None:
         self._db = db
         self._backend = backend
+        self._deadlines = deadlines or Deadlines()
+        self._ripe_after = UNKNOWN_SECONDS if ripe is None else ripe
+        self._owner = new_id()
         self._first_seen: dict[str, float] = {}  # strays and unknowns: since when, on Trio's clock
+        self._told: set[str] = set()
+        self._first_round = True
 
     async def run(self) -> None:
         """Compare now and every few seconds, until cancelled."""
@@ -88,26 +100,73 @@ class Reconciler:
     async def once(self) -> None:
         """One comparison. Raises what keeps either list from being good, before anything was done."""
         rows = await self._db.run(store.all_cloud)
-        plan = compare(rows, await self._backend.inventory())
+        async with within(self._deadlines.inventory, "the list"):
+            observed = await self._backend.inventory()
+        plan = compare(rows, observed)
         for row, reason in plan.dead:
-            changed = await self._db.run(fail_and_resume, row, reason)
-            if changed is not None:
-                log.warning("sandbox was not running", sandbox=row.id, reason=reason, now=changed.status)
+            await self._revive(row, reason)
+        self._first_round = False
         ripe = self._ripe([row.id for row in plan.stray] + [seen.sandbox_id for seen in plan.unknown])
         for row in plan.stray:
-            if row.id in ripe and await self._unchanged(row):
-                log.warning("sandbox runs although it should not", sandbox=row.id, status=row.status)
-                await self._backend.pause(row.id)
+            if row.id in ripe:
+                await self._contained(row.id, self._stop_stray, row)
         for seen in plan.unknown:
-            if seen.sandbox_id in ripe and await self._db.run(store.find_sandbox, seen.sandbox_id) is None:
-                log.warning("remains of a sandbox are removed", sandbox=seen.sandbox_id)
-                await self._backend.destroy(seen.sandbox_id, seen.workspace_id)
+            if seen.sandbox_id in ripe:
+                await self._contained(seen.sandbox_id, self._stop_unknown, seen)
+
+    async def _revive(self, row: SandboxRow, reason: str) -> None:
+        # What the backend has no word about and was not running when this daemon began to look ended with the former
+        # daemon. That says nothing about the sandbox.
+        counted = not (self._first_round and reason == _GONE)
+        changed = await self._db.run(fail_and_resume, row, reason, counted=counted)
+        if changed is not None:
+            log.warning("sandbox was not running", sandbox=row.id, reason=reason, now=changed.status)
 
     def _ripe(self, ids: list[str]) -> set[str]:
         now = trio.current_time()
         self._first_seen = {id_: self._first_seen.get(id_, now) for id_ in ids}
-        return {id_ for id_, since in self._first_seen.items() if now - since >= UNKNOWN_SECONDS}
+        self._told &= set(ids)
+        return {id_ for id_, since in self._first_seen.items() if now - since >= self._ripe_after}
 
-    async def _unchanged(self, row: SandboxRow) -> bool:
-        found = await self._db.run(store.find_sandbox, row.id)
-        return found is not None and found.generation == row.generation
+    async def _contained(self, sandbox_id: str, action: Callable[[T], Awaitable[None]], subject: T) -> None:
+        """One that cannot be stopped keeps nobody from being looked after."""
+        try:
+            await action(subject)
+        except BackendError as error:
+            log.warning("what should not run is not stopped yet", sandbox=sandbox_id, reason=str(error))
+
+    async def _stop_stray(self, row: SandboxRow) -> None:
+        """With a lease, so that nobody resumes it while it is being stopped."""
+        if not await self._db.run(store.take_lease, row, self._owner, _LEASE_SECONDS):
+            return
+        log.warning("sandbox runs although it should not", sandbox=row.id, status=row.status)
+        try:
+            await self._pause(row.id)
+        finally:
+            with trio.move_on_after(_RELEASE_SECONDS, shield=True):
+                await self._db.run(store.release, self._owner, row.id)
+
+    async def _stop_unknown(self, seen: Observed) -> None:
+        """Something of this installation without a row. It is stopped; its disk is removed only if it was deleted here.
+
+        A database that was restored from a backup knows nothing of what was made since, and that is no reason to
+        destroy it. A sandbox that is deleted keeps its row until the backend has removed everything; only what
+        was made again in that very moment is left over, and the deletion is on record.
+        """
+        sandbox_id = seen.sandbox_id
+        if await self._db.run(store.find_sandbox, sandbox_id) is not None:
+            return
+        if await self._db.run(store.was_deleted, sandbox_id):
+            log.warning("remains of a deleted sandbox are removed", sandbox=sandbox_id)
+            async with within(self._deadlines.destroy, "the removal"):
+                await self._backend.destroy(sandbox_id, seen.workspace_id)
+            return
+        if sandbox_id not in self._told:
+            self._told.add(sandbox_id)
+            log.warning("a sandbox is not in the database; its disk is kept", sandbox=sandbox_id, runs=seen.running)
+        if seen.running:
+            await self._pause(sandbox_id)
+
+    async def _pause(self, sandbox_id: str) -> None:
+        async with within(self._deadlines.pause, "the stop"):
+            await self._backend.pause(sandbox_id)

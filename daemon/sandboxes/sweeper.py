@@ -1,4 +1,10 @@
-"""Pauses sandboxes that nobody uses and that do not work."""
+"""Pauses sandboxes that nobody uses and that do not work.
+
+A pause is claimed in one statement, which compares everything the decision was made from. The claim comes with a lease
+of the sweeper's own, under which the life cycle does not act yet. Then every replica has had the time to write its
+latest activity, and one more statement either hands the sandbox over to the life cycle or undoes the claim. So a
+request that comes in the same moment keeps the sandbox awake, on whichever replica it arrives.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,6 @@ import trio
 
 from daemon import values
 from daemon.db.database import DatabaseUnavailable
-from daemon.sandboxes import status
 from daemon.sandboxes.idle import Witnesses, Work, is_idle, quiet_long_enough
 from daemon.store import sandboxes as store
 
@@ -26,18 +31,23 @@ log = structlog.get_logger(__name__)
 
 SHORTEST_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 30.0
-_HELD_SECONDS: Final = 10.0  # a claim's lease until it is handed over: a look at a dictionary
+_HELD_SECONDS: Final = 10.0  # a claim's lease; should this daemon die, the pause goes on after it
+# Between claim and hand-over: others write the first use of a quiet sandbox within 0.2 s (daemon.sandboxes.activity).
+SETTLE_SECONDS: Final = 1.0
 _PROBES: Final = 8  # sandboxes that are asked at the same time
 
 
 def interval(timeouts: list[float]) -> float:
     """Seconds until the next sweep: a quarter of the shortest timeout, within bounds."""
-    wanted = min((timeout for timeout in timeouts if timeout > 0), default=LONGEST_SECONDS) / 4
-    return max(SHORTEST_SECONDS, min(LONGEST_SECONDS, wanted))
+    shortest = min((timeout for timeout in timeouts if timeout > 0), default=4 * LONGEST_SECONDS)
+    return max(SHORTEST_SECONDS, min(LONGEST_SECONDS, shortest / 4))
 
 
 class Sweeper:
-    """The service. ``probe`` asks opencode whether it works; ``paused`` is told of every pause (metrics)."""
+    """The service. ``probe`` asks opencode whether it works; ``paused`` is told of every pause (metrics).
+
+    ``owner`` is the life cycle's, whose leases are forgotten together with this one's.
+    """
 
     def __init__(
         self,
@@ -48,13 +58,15 @@ class Sweeper:
         owner: str,
         *,
         paused: Callable[[], None] = lambda: None,
+        settle: float = SETTLE_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._db = db
         self._activity = activity
         self._settings = settings
         self._probe = probe
-        self._owner = owner
+        self._owner = f"{owner} sweeper"  # not the life cycle's own, which would begin with the pause at once
+        self._settle = settle
         self._paused = paused
         self._now = now
 
@@ -76,7 +88,8 @@ class Sweeper:
             for row in rows:
                 if self._may_be_idle(row):
                     nursery.start_soon(self._look, row, limiter, name=f"sweep {row.id}")
-        return interval([self._timeout(row) for row in rows])
+        # The server's own timeout too: the next sandbox will have it.
+        return interval([self._settings.idle_timeout, *map(self._timeout, rows)])
 
     def _timeout(self, row: SandboxRow) -> float:
         return self._settings.idle_timeout if row.idle_timeout is None else values.duration(row.idle_timeout)
@@ -90,26 +103,30 @@ class Sweeper:
 
     async def _look(self, row: SandboxRow, limiter: trio.CapacityLimiter) -> None:
         async with limiter:
-            work = await self._probe(row)
-            now = self._now()
-            seen = Witnesses(self._last_activity(row), row.last_busy_at, work)
-            timeout = self._timeout(row)
-            if is_idle(now, seen, timeout, self._settings.busy_limit):
-                await self._pause(row, now - timedelta(seconds=timeout))
-            elif work is Work.BUSY:
-                await self._db.run(store.record_busy, row.id, now)
+            try:
+                await self._judge(row, await self._probe(row))
+            except DatabaseUnavailable as error:
+                log.warning("sandbox is not judged", sandbox=row.id, reason=str(error))
 
-    async def _pause(self, row: SandboxRow, cutoff: datetime) -> None:
+    async def _judge(self, row: SandboxRow, work: Work) -> None:
+        now = self._now()
+        seen = Witnesses(self._last_activity(row), row.last_busy_at, work)
+        timeout = self._timeout(row)
+        if is_idle(now, seen, timeout, self._settings.busy_limit):
+            await self._pause(row, now - timedelta(seconds=timeout), work)
+        elif work is Work.BUSY:
+            await self._db.run(store.record_busy, row.id, now)
+
+    async def _pause(self, row: SandboxRow, cutoff: datetime, work: Work) -> None:
         """Claim the pause, then look once more: who came meanwhile keeps the sandbox awake."""
         before = self._activity.last(row.id)
         await self._activity.flush()
-        claimed = await self._db.run(store.claim_idle, row.id, cutoff, self._owner, _HELD_SECONDS)
+        busy_cutoff = cutoff if work is Work.IDLE else None  # else its being busy is not believed
+        claimed = await self._db.run(store.claim_idle, row, cutoff, busy_cutoff, self._owner, _HELD_SECONDS)
         if claimed is None:
             return
-        if self._activity.last(row.id) != before:
-            await self._db.run(store.change_status, row.id, status.RUNNING, generation=claimed.generation)
-            return
-        log.info("sandbox is idle", sandbox=row.id, last_activity=row.last_activity_at.isoformat())
-        self._paused()
-        await self._db.run(store.release, self._owner, row.id)
-        await self._db.run(store.announce, row.id)
+        await trio.sleep(self._settle)
+        used = self._activity.last(row.id) != before
+        if await self._db.run(store.hand_over, claimed, self._owner, cutoff, used=used):
+            log.info("sandbox is idle", sandbox=row.id, last_activity=row.last_activity_at.isoformat())
+            self._paused()

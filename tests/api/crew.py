@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import h11
 import trio
 
 from daemon.api.hub import EventHub
@@ -86,6 +86,55 @@ async def make_crew(bench: Bench) -> Crew:
     return Crew(bench, people, workspace_id)
 
 
+class Answer:
+    """An answer whose body is read as it comes."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._wire = h11.Connection(h11.CLIENT)
+        self._kept = b""
+        self.status_code = 0
+        self.headers: dict[str, str] = {}
+
+    async def ask(self, path: str, headers: dict[str, str]) -> None:
+        """Send the request and read the head of the answer."""
+        request = h11.Request(method="GET", target=path, headers=list(headers.items()))
+        await self._stream.send_all((self._wire.send(request) or b"") + (self._wire.send(h11.EndOfMessage()) or b""))
+        head = await self._event()
+        assert isinstance(head, h11.Response)
+        self.status_code = head.status_code
+        self.headers = {name.decode(): value.decode() for name, value in head.headers}
+
+    async def _event(self) -> h11.Event:
+        with trio.fail_after(PATIENCE):
+            while (event := self._wire.next_event()) is h11.NEED_DATA:
+                self._wire.receive_data(await self._stream.receive_some())
+        assert isinstance(event, h11.Event)
+        return event
+
+    async def read(self) -> bytes | None:
+        """The next piece of the body; ``None`` at its proper end. A body that breaks off raises h11's error."""
+        event = await self._event()
+        return bytes(event.data) if isinstance(event, h11.Data) else None
+
+    async def read_all(self) -> bytes:
+        """The rest of the body."""
+        found = b""
+        while (piece := await self.read()) is not None:
+            found += piece
+        return found
+
+    async def line(self) -> str | None:
+        """The next line of the body."""
+        while b"\n" not in self._kept:
+            piece = await self.read()
+            if piece is None:
+                return None
+            self._kept += piece
+        line, _, self._kept = self._kept.partition(b"\n")
+        return line.decode()
+
+
 @dataclass
 class Live:
     """A served app with a hub that hears of every change."""
@@ -96,8 +145,8 @@ class Live:
     socket: Path
 
     @asynccontextmanager
-    async def get(self, role: str, path: str, **headers: str) -> AsyncIterator[httpx.Response]:
-        """An answer whose body is read as it comes."""
+    async def get(self, role: str, path: str, **headers: str) -> AsyncIterator[Answer]:
+        """An answer, and its connection for as long."""
         given = {
             "Host": "localhost:8080",
             "Origin": ORIGIN,
@@ -105,12 +154,10 @@ class Live:
             "X-Forwarded-Proto": "http",
         }
         given["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.crew[role].cookies.items())
-        transport = httpx.AsyncHTTPTransport(uds=str(self.socket))
-        async with (
-            httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=PATIENCE) as client,
-            client.stream("GET", path, headers=given | headers) as response,
-        ):
-            yield response
+        async with await trio.open_unix_socket(str(self.socket)) as stream:
+            answer = Answer(stream)
+            await answer.ask(path, given | headers)
+            yield answer
 
 
 @asynccontextmanager
