@@ -25,7 +25,6 @@ from daemon.api.parts import ApiParts
 from daemon.api.server import serve_api
 from daemon.auth.passwords import Passwords
 from daemon.auth.throttle import Turns
-from daemon.cli import version
 from daemon.config import Endpoint
 from daemon.datadir import DataDirError, lock_data_dir
 from daemon.db.cluster import EmbeddedPostgresError
@@ -59,6 +58,7 @@ from daemon.secret import Keyring, load_keyring, token_hash
 from daemon.store import access
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
+from daemon.version import version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -282,7 +282,6 @@ class _Daemon:
             keyring=self.keyring,
             passwords=Passwords(),
             turns=Turns(),
-            lifecycle=self.lifecycle,
             hub=self.hub,
             backend=self.backend,
             last_activity=self.activity.last,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from daemon.config import SETTINGS, ConfigError, load
+from daemon.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -27,14 +27,6 @@ _SERVER_MODULES = (
     "structlog",
 )  # fmt: skip
 _FAILED, _WRONG, _INTERRUPTED = 1, 2, 130
-
-
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("cli-server")
-    except metadata.PackageNotFoundError:  # run from a source tree that nobody installed
-        return "unknown"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -38,7 +38,7 @@ PAUSE_SECONDS: Final = 1.0  # before the database is asked again
 
 
 class Follower:
-    """An open answer that lives by a session and, unless ``workspace_id`` is ``None``, by the right to read logs there."""
+    """An open answer that lives by a session and, where ``workspace_id`` is given, by a right to read logs there."""
 
     def __init__(self, session_id: str, user_id: str, workspace_id: str | None) -> None:
         self.session_id = session_id

@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import dataclass
 from functools import wraps
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -17,6 +16,7 @@ from quart_schema.openapi import APIKeySecurityScheme, OpenAPIProvider
 
 from daemon.api.problems import Problem, ProblemDetails, validation_problem
 from daemon.ids import ID_PATTERN
+from daemon.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -229,18 +229,11 @@ def _schema(
     return schema
 
 
-def _version() -> str:
-    try:
-        return version("cli-server")
-    except PackageNotFoundError:
-        return "0"
-
-
 def register_openapi(app: Quart, cookie_name: str) -> None:
     """Serve the document at ``/api/openapi.json``; no page with scripts from elsewhere."""
     schema = QuartSchema(
         openapi_path=None,
-        info=Info(title="cli-server", version=_version()),
+        info=Info(title="cli-server", version=version()),
         security_schemes={"session": APIKeySecurityScheme(name=cookie_name, in_="cookie")},
         security=[{"session": []}],
         openapi_provider_class=_Provider,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from quart import current_app
 
@@ -22,25 +22,6 @@ if TYPE_CHECKING:
 _KEY = "cli_server"
 
 
-class Intents(Protocol):
-    """How routes ask for a sandbox to be paused, resumed or deleted: the intent is recorded, and others act on it.
-
-    Each raises :class:`daemon.sandboxes.status.IllegalStatus` if the sandbox's status does not allow it.
-    """
-
-    async def request_pause(self, sandbox_id: str) -> None:
-        """Ask for a pause."""
-        ...
-
-    async def request_resume(self, sandbox_id: str) -> None:
-        """Ask for a resume."""
-        ...
-
-    async def request_delete(self, sandbox_id: str) -> None:
-        """Ask for it to be deleted."""
-        ...
-
-
 def _never(sandbox_id: str) -> None:
     """Nobody watches."""
 
@@ -54,7 +35,6 @@ class ApiParts:
     keyring: Keyring = field(repr=False)
     passwords: Passwords
     turns: Turns
-    lifecycle: Intents
     hub: EventHub
     backend: Backend
     # When this process last saw a sandbox used, which may be later than what the database says.

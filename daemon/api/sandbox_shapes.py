@@ -62,8 +62,9 @@ class WantedSandbox(Body):
 class SandboxChange(Body):
     """What to change; what is absent stays. ``idleTimeout`` null: the server's."""
 
-    name: Name = Field(default_factory=str)  # "" if absent; a name of that kind cannot be sent
-    idle_timeout: Duration | None = None
+    # Made by functions, so that the document shows no default: what is absent is not that value.
+    name: Name = Field(default_factory=str)
+    idle_timeout: Duration | None = Field(default_factory=lambda: None)
 
 
 class Sandbox(Shape):

@@ -250,25 +250,14 @@ class Bench:
         return await self.db.run(op)
 
 
-class NoIntents:
-    """Nobody asks for anything of sandboxes in these tests."""
-
-    async def request_pause(self, sandbox_id: str) -> None:
-        """Not here."""
-        raise AssertionError(sandbox_id)
-
-    request_resume = request_delete = request_pause
-
-
 def make_parts(database: Database, hasher: PasswordHasher, settings: Settings, **changes: Any) -> ApiParts:
-    """Real parts, without a backend, a life cycle and notifications; ``changes`` replaces some of them."""
+    """Real parts, without a backend and notifications; ``changes`` replaces some of them."""
     values: dict[str, Any] = {
         "settings": settings,
         "db": database,
         "keyring": Keyring(bytes(32)),
         "passwords": Passwords(hasher),
         "turns": Turns(),
-        "lifecycle": NoIntents(),
         "hub": EventHub(database, Notifications("dbname=nowhere")),
         "backend": None,
     }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # named here needs a line, and a thought.
 LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.ids": (),
+    "daemon.version": (),
     "daemon.values": (),
     "daemon.secret": (),
     "daemon.cookies": (),
@@ -42,7 +43,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "daemon.api": (
         "backends.base", "daemon.auth", "daemon.config", "daemon.cookies", "daemon.db", "daemon.gateway.limits",
-        "daemon.ids", "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.values",
+        "daemon.ids", "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.values", "daemon.version",
     ),
 }  # fmt: skip
 # Who may see all parts. They are entrances: nobody imports them but the ones above them.

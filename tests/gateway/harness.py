@@ -117,6 +117,10 @@ class TestSite:
             return self.reply(request)
         return self.forward(request)
 
+    async def end(self) -> None:
+        """What happens at the end of an exchange, beside being counted."""
+        await trio.lowlevel.checkpoint()
+
     def forward(self, request: Request) -> Forward:
         """Relay to the upstream."""
         number = next(self._numbers)
@@ -124,7 +128,7 @@ class TestSite:
 
         async def on_end() -> None:
             self.ends[number] += 1
-            await trio.lowlevel.checkpoint()
+            await self.end()
 
         head = RequestHead(
             request.method, request.target, request_headers(request.headers), request.body_length, request.upgrade

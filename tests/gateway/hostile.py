@@ -68,92 +68,91 @@ def _controls() -> list[Case]:
     ]
 
 
-def _mixed() -> list[Case]:
-    keep = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
-    first: Seen = (b"GET", b"/1", b"")
-    sent = b"POST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
-    second: Seen = (b"POST", b"/2", b"hello")
-    hidden = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
-    hidden_seen: Seen = (b"GET", b"/hidden", b"")
-    upgrade = get(b"Connection: upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: x")
-    plain: Seen = (b"GET", b"/", b"")
-    return [
-        Case("good, bad", keep + b"GET\r\n\r\n", (200, 400), (first,)),
-        Case("good, bad, good", keep + b"GET\r\n\r\n" + GOOD, (200, 400), (first,)),
-        Case("good with a body, bad", sent + b"\0", (200, 400), (second,)),
-        Case(
-            "chunked, bad",
-            chunks(b"5\r\nhello\r\n0\r\n\r\n") + b"GET\r\n\r\n",
-            (200, 400),
-            ((b"POST", b"/", b"hello"),),
-        ),
-        Case("bad, good", b"GET\r\n\r\n" + GOOD, (400,)),
-        Case("bad length, good", post(b"Content-Length: x", body=GOOD), (400,)),
-        Case("bad chunk, good", chunks(b"x\r\n") + GOOD, (400,)),
-        Case("good, good, half", keep + sent + b"GET /", (200, 200, 400), (first, second), eof=True),
-        Case("five good ones", keep * 5, (200,) * 5, (first,) * 5, eof=True),
-        Case(
-            "a body that looks like a request",
-            post(b"Content-Length: %d" % len(hidden), body=hidden),
-            (200,),
-            ((b"POST", b"/", hidden),),
-            eof=True,
-        ),
-        Case(
-            "a chunk that looks like a request",
-            chunks(b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden)),
-            (200,),
-            ((b"POST", b"/", hidden),),
-            eof=True,
-        ),
-        Case(
-            "a GET whose body looks like a request",
-            get(b"Content-Length: %d" % len(hidden), body=hidden),
-            (200,),
-            ((b"GET", b"/", hidden),),
-            eof=True,
-        ),
-        Case(
-            "a request behind a body",
-            post(b"Content-Length: 5", body=b"hello") + hidden,
-            (200, 200),
-            ((b"POST", b"/", b"hello"), hidden_seen),
-            eof=True,
-        ),
-        Case(
-            "a request behind chunks",
-            chunks(b"5\r\nhello\r\n0\r\n\r\n") + hidden,
-            (200, 200),
-            ((b"POST", b"/", b"hello"), hidden_seen),
-            eof=True,
-        ),
-        Case(
-            "a trailer that looks like a request",
-            chunks(b"0\r\nX: a\r\nGET: / HTTP/1.1\r\n\r\n") + hidden,
-            (200, 200),
-            ((b"POST", b"/", b""), hidden_seen),
-            eof=True,
-        ),
-        Case(
-            "Transfer_Encoding",
-            post(b"Transfer_Encoding: chunked", body=b"5\r\nhello\r\n0\r\n\r\n"),
-            (200, 400),
-            ((b"POST", b"/", b""),),
-        ),
-        Case("an unframed body", post(body=b"hello=world\r\n"), (200, 400), ((b"POST", b"/", b""),)),
-        Case("an upgrade and one more byte", upgrade + b"\x81", (200, 400), (plain,)),
-        Case("an upgrade and a request", upgrade + hidden, (200, 200), (plain, hidden_seen), eof=True),
-        Case("an upgrade and half a request", upgrade + b"GET", (200, 400), (plain,), eof=True),
-        Case("a close with a request behind", get(END) + hidden, (200,), (plain,)),
-        Case("HTTP/1.0 with a request behind", head(b"GET / HTTP/1.0", HOST) + hidden, (200,), (plain,)),
-        Case(
-            "HTTP/1.0 kept, with a request behind",
-            head(b"GET / HTTP/1.0", HOST, b"Connection: keep-alive") + hidden,
-            (200, 200),
-            (plain, hidden_seen),
-            eof=True,
-        ),
-    ]
+KEEP = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
+FIRST: Seen = (b"GET", b"/1", b"")
+SENT = b"POST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+SECOND: Seen = (b"POST", b"/2", b"hello")
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+HIDDEN_SEEN: Seen = (b"GET", b"/hidden", b"")
+UPGRADE = get(b"Connection: upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: x")
+PLAIN: Seen = (b"GET", b"/", b"")
+MIXED = [
+    Case("good, bad", KEEP + b"GET\r\n\r\n", (200, 400), (FIRST,)),
+    Case("good, bad, good", KEEP + b"GET\r\n\r\n" + GOOD, (200, 400), (FIRST,)),
+    Case("good with a body, bad", SENT + b"\0", (200, 400), (SECOND,)),
+    Case(
+        "chunked, bad",
+        chunks(b"5\r\nhello\r\n0\r\n\r\n") + b"GET\r\n\r\n",
+        (200, 400),
+        ((b"POST", b"/", b"hello"),),
+    ),
+    Case("bad, good", b"GET\r\n\r\n" + GOOD, (400,)),
+    Case("bad length, good", post(b"Content-Length: x", body=GOOD), (400,)),
+    Case("bad chunk, good", chunks(b"x\r\n") + GOOD, (400,)),
+    Case("good, good, half", KEEP + SENT + b"GET /", (200, 200, 400), (FIRST, SECOND), eof=True),
+    Case("five good ones", KEEP * 5, (200,) * 5, (FIRST,) * 5, eof=True),
+    Case(
+        "a body that looks like a request",
+        post(b"Content-Length: %d" % len(HIDDEN), body=HIDDEN),
+        (200,),
+        ((b"POST", b"/", HIDDEN),),
+        eof=True,
+    ),
+    Case(
+        "a chunk that looks like a request",
+        chunks(b"%x\r\n%b\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)),
+        (200,),
+        ((b"POST", b"/", HIDDEN),),
+        eof=True,
+    ),
+    Case(
+        "a GET whose body looks like a request",
+        get(b"Content-Length: %d" % len(HIDDEN), body=HIDDEN),
+        (200,),
+        ((b"GET", b"/", HIDDEN),),
+        eof=True,
+    ),
+    Case(
+        "a request behind a body",
+        post(b"Content-Length: 5", body=b"hello") + HIDDEN,
+        (200, 200),
+        ((b"POST", b"/", b"hello"), HIDDEN_SEEN),
+        eof=True,
+    ),
+    Case(
+        "a request behind chunks",
+        chunks(b"5\r\nhello\r\n0\r\n\r\n") + HIDDEN,
+        (200, 200),
+        ((b"POST", b"/", b"hello"), HIDDEN_SEEN),
+        eof=True,
+    ),
+    Case(
+        "a trailer that looks like a request",
+        chunks(b"0\r\nX: a\r\nGET: / HTTP/1.1\r\n\r\n") + HIDDEN,
+        (200, 200),
+        ((b"POST", b"/", b""), HIDDEN_SEEN),
+        eof=True,
+    ),
+    Case(
+        "Transfer_Encoding",
+        post(b"Transfer_Encoding: chunked", body=b"5\r\nhello\r\n0\r\n\r\n"),
+        (200, 400),
+        ((b"POST", b"/", b""),),
+    ),
+    Case("an unframed body", post(body=b"hello=world\r\n"), (200, 400), ((b"POST", b"/", b""),)),
+    Case("an upgrade and one more byte", UPGRADE + b"\x81", (200, 400), (PLAIN,)),
+    Case("an upgrade and a request", UPGRADE + HIDDEN, (200, 200), (PLAIN, HIDDEN_SEEN), eof=True),
+    Case("an upgrade and half a request", UPGRADE + b"GET", (200, 400), (PLAIN,), eof=True),
+    Case("a close with a request behind", get(END) + HIDDEN, (200,), (PLAIN,)),
+    Case("HTTP/1.0 with a request behind", head(b"GET / HTTP/1.0", HOST) + HIDDEN, (200,), (PLAIN,)),
+    Case(
+        "HTTP/1.0 kept, with a request behind",
+        head(b"GET / HTTP/1.0", HOST, b"Connection: keep-alive") + HIDDEN,
+        (200, 200),
+        (PLAIN, HIDDEN_SEEN),
+        eof=True,
+    ),
+]
 
 
 TAKEN: dict[str, tuple[bytes, Seen]] = {
@@ -277,7 +276,7 @@ GROUPS: dict[str, list[Case]] = {
     "too large": refused(431, heads.TOO_LARGE),
     "unfinished": cut_off(400, framing.UNFINISHED),
     "control character": _controls(),
-    "mixed": _mixed(),
+    "mixed": MIXED,
     "taken": taken(TAKEN),
 }
 CASES = [

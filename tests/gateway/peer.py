@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0  # seconds until a test gives up waiting
 SOON = 2.5  # seconds within which a peer that is gone must have been noticed (four probes take 3.75 s at most)
+
+
+def _largest(kind: str) -> int:
+    return int(Path(f"/proc/sys/net/ipv4/tcp_{kind}").read_text().split()[2])
+
+
+# What the kernel may hold of a body between two peers: two buffers on each of two connections, and a pipe of 1 MiB. The
+# gateway itself may hold some pieces of 64 KiB beside that.
+MOST_IN_FLIGHT = 2 * (_largest("rmem") + _largest("wmem")) + (2 << 20)
 
 
 async def eventually(what: Callable[[], bool], seconds: float = PATIENCE) -> None:

@@ -21,9 +21,6 @@ from tests.gateway.wire import chunked, response, upload
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-# What kernel buffers on loopback may hold: 4 MB to send and 6 MB received on each of two connections, and a pipe.
-MOST_IN_FLIGHT = 24 << 20
-
 SIZES = [
     1,
     limits.READ_SIZE - 1,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import resource
 import socket
+from unittest.mock import patch
 
 import pytest
 import trio
 import trio.testing
 
+from daemon.gateway import relay
 from daemon.gateway.exchange import Reply, Request
 from daemon.gateway.listener import connection_limit, open_sockets
 from tests.gateway.harness import GET, OK, Gateway, gateway, limit, quick
@@ -145,6 +147,23 @@ async def test_a_failing_observer_of_the_upload() -> None:
         await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         assert await client.ending() == "reset"
         assert len(gate.log.claim()) == 1
+
+
+async def test_an_end_that_fails_or_hangs_spoils_nobody_elses_day() -> None:
+    """Every shield has a deadline."""
+    for end in (fail_at_the_end, trio.sleep_forever):
+        async with gateway() as gate:
+            with patch.object(relay, "_END_SECONDS", 0.05), patch.object(gate.site, "end", end):
+                client, upstream = await gate.conversation()
+                await upstream.send(OK)
+                assert (await client.response()).body == b"ok"
+                client.reset()
+                await eventually(lambda: gate.listener.open_connections == 0, SOON)
+                assert len(gate.log.claim()) == (end is fail_at_the_end)
+
+
+async def fail_at_the_end() -> None:
+    raise LookupError("a bug of a site")
 
 
 # Revocation

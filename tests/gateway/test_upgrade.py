@@ -12,7 +12,7 @@ import trio.testing
 from daemon.gateway.exchange import UpstreamError
 from daemon.gateway.upstream import Http1Exchange
 from tests.gateway.harness import GET, OK, Gateway, gateway, limit, quick
-from tests.gateway.peer import SOON, Peer, eventually
+from tests.gateway.peer import MOST_IN_FLIGHT, SOON, Peer, eventually
 
 if TYPE_CHECKING:
     from daemon.gateway.exchange import ResponseHead
@@ -262,7 +262,7 @@ async def test_raw_bytes_are_counted_and_shown() -> None:
 async def test_a_slow_raw_reader_slows_the_other_side(who: str) -> None:
     async with gateway() as gate:
         client, upstream = await switched(gate)
-        assert await (upstream if who == "client" else client).flood() < 24 << 20
+        assert await (upstream if who == "client" else client).flood() < MOST_IN_FLIGHT
 
 
 @pytest.mark.parametrize("who", ["client", "upstream"])
