@@ -46,7 +46,7 @@ def _serve(monkeypatch: pytest.MonkeyPatch, daemon: Callable[[Settings], Awaitab
 def test_version(arguments: list[str]) -> None:
     result = _invoke(*arguments)
     assert result.exit_code == 0
-    assert result.output == f"cli-server {cli.version()}\n"
+    assert result.output == f"cli-server {version.version()}\n"
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "doctor"])

@@ -16,6 +16,7 @@ import trio.testing
 
 from daemon.gateway import limits, relay, splicing
 from tests.gateway.harness import GET, OK, gateway, limit
+from tests.gateway.peer import MOST_IN_FLIGHT
 from tests.gateway.wire import chunked, response, upload
 
 if TYPE_CHECKING:
