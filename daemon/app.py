@@ -210,12 +210,12 @@ class _Daemon:
         """Serve until a signal, then end from the outside in."""
         api = Http1Upstream(partial(connect_unix, str(self.api_socket)))
         anthropic = self._anthropic()
-        listener, revocation = self._gateway(sockets, api, anthropic)
+        listener, revocation, hosts = self._gateway(sockets, api, anthropic)
         self._add_probes(api)
         async with trio.open_nursery() as services:
             await services.start(supervise, "notifications", self.notifications.run, self.health)
             await services.start(supervise, "api", self._api_service(), self.health)
-            for name, service in self._services(anthropic, revocation):
+            for name, service in self._services(anthropic, revocation, hosts):
                 services.start_soon(supervise, name, service, self.health, name=name)
             await self._serve(listener)
             services.cancel_scope.cancel()
@@ -240,7 +240,9 @@ class _Daemon:
         log.info("listening", host=where.host, port=where.port, backend=self.backend.name)
         print(f"cli-server is ready: {self.settings.main_origin}/", flush=True)
 
-    def _services(self, anthropic: AnthropicSite, revocation: Revocation) -> Iterator[tuple[str, Service_]]:
+    def _services(
+        self, anthropic: AnthropicSite, revocation: Revocation, hosts: SandboxHosts
+    ) -> Iterator[tuple[str, Service_]]:
         yield "life cycle", self.lifecycle.run
         yield "reconciler", self.reconciler.run
         yield "idle sweeper", self.sweeper.run
@@ -251,6 +253,7 @@ class _Daemon:
         yield "revocation", revocation.run
         yield "clean-up", self._purge
         yield "census", self._count
+        yield "idle connections", hosts.run
         if self.settings.metrics_listen is not None:
             yield "metrics", partial(serve_metrics, self.settings.metrics_listen, self.metrics)
 
@@ -305,7 +308,7 @@ class _Daemon:
 
     def _gateway(
         self, sockets: list[socket], api: Http1Upstream, anthropic: AnthropicSite
-    ) -> tuple[Listener, Revocation]:
+    ) -> tuple[Listener, Revocation, SandboxHosts]:
         settings = self.settings
         pages = SandboxPages(settings)
         doorway = Doorway(self.db, self.backend, self.keyring, self.activity, self.lifecycle)
@@ -319,7 +322,7 @@ class _Daemon:
         revocation = Revocation(
             self.notifications, listener.watch, self.grants, self.tokens, hosts.forget, self._still_allowed
         )
-        return listener, revocation
+        return listener, revocation, hosts
 
     async def _still_allowed(self, key: GrantKey) -> bool:
         grant = await self._find_grant(key)

@@ -14,6 +14,7 @@ import trio
 from daemon import app
 from daemon.config import SETTINGS, Settings
 from daemon.datadir import lock_data_dir
+from daemon.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +47,7 @@ def _serve(monkeypatch: pytest.MonkeyPatch, daemon: Callable[[Settings], Awaitab
 def test_version(arguments: list[str]) -> None:
     result = _invoke(*arguments)
     assert result.exit_code == 0
-    assert result.output == f"cli-server {version.version()}\n"
+    assert result.output == f"cli-server {version()}\n"
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "doctor"])

@@ -44,9 +44,11 @@ SPLICE_FROM: Final = 256 * 1024
 PIPE_SIZE: Final = 1024 * 1024
 
 # Idle connections kept to one upstream, and for how long. opencode (Bun) closes after 10 s, uvicorn after 5 s: a
-# connection is reused only while younger than the shortest of these.
-MAX_IDLE_UPSTREAM: Final = 64
+# connection is reused only while younger than the shortest of these. As many as a busy team has requests at once.
+MAX_IDLE_UPSTREAM: Final = 256
 IDLE_UPSTREAM_SECONDS: Final = 4.0
+# How often what is too old is closed.
+PRUNE_SECONDS: Final = 10.0
 # 1xx answers to one request; more is an attack.
 MAX_INFORMATIONAL: Final = 16
 

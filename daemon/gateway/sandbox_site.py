@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, quote
 
+import trio
+
 from daemon import cookies
 from daemon.cookies import CookieNames, is_ours
+from daemon.gateway import limits
 from daemon.gateway.exchange import Decision, Forward, Reply, Request, RequestHead, ResponseHead
 from daemon.gateway.upstream import Http1Upstream
 from daemon.secret import new_token, token_hash
@@ -303,6 +306,13 @@ class SandboxHosts:
 
             upstream = self._upstreams[key] = Http1Upstream(connect)
         return upstream
+
+    async def run(self) -> None:
+        """Close idle connections to sandboxes, which would otherwise wait for the next request."""
+        while True:
+            await trio.sleep(limits.PRUNE_SECONDS)
+            for upstream in list(self._upstreams.values()):
+                upstream.prune()
 
     def forget(self, sandbox_id: str) -> None:
         """The sandbox changed: its address is asked anew, nothing kept of it is used again."""

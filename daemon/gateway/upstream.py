@@ -7,29 +7,23 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import h11
-import trio
 
 from daemon.gateway import limits
-from daemon.gateway.exchange import Headers, RequestHead, ResponseHead, UpstreamError, UpstreamTimeout
+from daemon.gateway.exchange import Headers, RequestHead, ResponseHead, UpstreamError
 from daemon.gateway.plainheads import PlainHead, plain_response
-from daemon.gateway.sockets import SocketStream, TLSStream
+from daemon.gateway.pool import ConnectionPool, PlainOrTLS
+from daemon.gateway.sockets import SocketStream
 from protocol.headers import tokens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-PlainOrTLS = SocketStream | TLSStream
 _BODILESS = (b"204", b"304")
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110, section 9.2.1: repeating them changes nothing
 
 
-class Http1Upstream:
-    """Requests to one address. ``connect`` opens a connection and raises :class:`OSError` if it cannot."""
-
-    def __init__(self, connect: Callable[[], Awaitable[PlainOrTLS]]) -> None:
-        self._connect = connect
-        self._idle: list[tuple[float, PlainOrTLS]] = []  # when it became idle; the newest last
-        self._closed = False
+class Http1Upstream(ConnectionPool):
+    """Requests to one address."""
 
     @asynccontextmanager
     async def exchange(self) -> AsyncIterator[Http1Exchange]:
@@ -39,45 +33,6 @@ class Http1Upstream:
             yield exchange
         finally:
             exchange.release()
-
-    def take_idle(self) -> PlainOrTLS | None:
-        """A connection that is open and was used lately.
-
-        What the upstream sent unasked lies in the socket, and would be taken for the next answer: so each is asked.
-        """
-        oldest = trio.current_time() - limits.IDLE_UPSTREAM_SECONDS
-        while self._idle:
-            since, stream = self._idle.pop()
-            if since >= oldest and stream.still_open():
-                return stream
-            stream.close()
-        return None
-
-    def put_idle(self, stream: PlainOrTLS) -> None:
-        """Keep a connection for the next exchange."""
-        now = trio.current_time()
-        while self._idle and (len(self._idle) >= limits.MAX_IDLE_UPSTREAM or self._idle[0][0] < now - 30):
-            self._idle.pop(0)[1].close()
-        if self._closed:
-            stream.close()
-        else:
-            self._idle.append((now, stream))
-
-    async def connect(self) -> PlainOrTLS:
-        """A new connection. Raises :class:`UpstreamError`."""
-        try:
-            return await self._connect()
-        except TimeoutError as error:
-            raise UpstreamTimeout(str(error)) from error
-        except OSError as error:
-            raise UpstreamError(f"cannot connect: {error}") from error
-
-    def close(self) -> None:
-        """Close the idle connections; exchanges under way go on and are not kept."""
-        self._closed = True
-        for _, stream in self._idle:
-            stream.close()
-        self._idle.clear()
 
 
 @functools.cache
