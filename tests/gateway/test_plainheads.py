@@ -80,7 +80,7 @@ def outcome(raw: bytes, *, short: bool) -> Head | int | None:
     reader.feed(raw)
     try:
         if short:
-            return reader.next_head()
+            return without_keep_alive(reader.next_head())
         with patch.object(reading, "plain_request", return_value=None):
             return without_keep_alive(reader.next_head())
     except BadRequest as error:
