@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -148,6 +150,68 @@ def test_logout_ends_the_sandbox_hosts_too(running: Product) -> None:
     page = visitor.request("GET", host, "/dump", headers=PAGE)
     assert page.status == 302
     assert page.header("location").startswith(f"http://{DOMAIN}:{visitor.port}/api/sandboxes/{sandbox}/open")
+
+
+def open_stream(visitor: Visitor, sandbox: str) -> socket.socket:
+    """A live stream of the sandbox, after its first event."""
+    host = f"oc-{sandbox}.{DOMAIN}"
+    cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies[host].items())
+    stream = socket.create_connection(("127.0.0.1", visitor.port), timeout=10)
+    head = f"GET /stream HTTP/1.1\r\nHost: {host}:{visitor.port}\r\nCookie: {cookie}\r\n\r\n"
+    stream.sendall(head.encode())
+    data = b""
+    while b"data: first" not in data:
+        piece = stream.recv(4096)
+        assert piece, data
+        data += piece
+    return stream
+
+
+def is_cut(stream: socket.socket) -> bool:
+    """Whether the stream ends within a second, and not as a whole answer would."""
+    stream.settimeout(1)
+    try:
+        return stream.recv(4096) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@pytest.fixture
+def streams() -> Iterator[ExitStack]:
+    """Closes what a test opened."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_revocation_cuts_live_streams_within_a_second(running: Product, streams: ExitStack) -> None:
+    """Lesson: logout, role change and member removal left the live streams working."""
+    owner, member = running.visitor(), running.visitor()
+    workspace = owner.register("reigning")
+    member.register("serving")
+    me = member.api("GET", "/api/auth/me")["id"]
+    members = f"/api/workspaces/{workspace}/members"
+    sandbox = owner.running(workspace)
+    owner.open(sandbox)
+    watched = streams.enter_context(open_stream(owner, sandbox))
+
+    owner.api("POST", members, {"username": "serving", "role": "developer"})
+    member.open(sandbox)
+    stream = streams.enter_context(open_stream(member, sandbox))
+    owner.api("PUT", f"{members}/{me}", {"role": "guest"})
+    assert is_cut(stream)
+    assert member.request("GET", f"oc-{sandbox}.{DOMAIN}", "/dump").status == 403
+
+    owner.api("PUT", f"{members}/{me}", {"role": "developer"})
+    stream = streams.enter_context(open_stream(member, sandbox))
+    owner.api("DELETE", f"{members}/{me}")
+    assert is_cut(stream)
+    assert member.request("GET", f"oc-{sandbox}.{DOMAIN}", "/dump").status == 403
+
+    assert not is_cut(watched), "nobody else's stream is touched"
+    owner.api("POST", "/api/auth/logout")
+    assert is_cut(watched)
 
 
 @pytest.fixture(scope="module")

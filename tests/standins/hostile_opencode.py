@@ -3,8 +3,8 @@
 
 It answers the health check, so that it counts as running. ``/dump`` answers with the request's head and its own
 environment, ``/read?path=`` with a file, ``/attack`` with a page whose script is in the query, ``/cookies`` tries to
-set cookies that are not its own to set. It is no opencode otherwise. A copy whose name says ``stubborn`` is deaf to
-SIGTERM. Standard library only: it runs inside the sandbox.
+set cookies that are not its own to set, ``/stream`` never ends. It is no opencode otherwise. A copy whose name says
+``stubborn`` is deaf to SIGTERM. Standard library only: it runs inside the sandbox.
 """
 
 from __future__ import annotations
@@ -44,10 +44,21 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, page, "text/html")
         elif parts.path == "/cookies":
             self._answer(200, "{}", cookies=True)
+        elif parts.path == "/stream":
+            self._stream()
         elif parts.path == "/session/status":
             self._answer(200, "{}")
         else:
             self._answer(404, "{}")
+
+    def _stream(self) -> None:
+        """One event, and then silence until the other side leaves."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(b"data: first\n\n")
+        self.rfile.read(1)
+        self.close_connection = True
 
     do_POST = do_GET
 
