@@ -20,10 +20,11 @@ export npm_config_update_notifier := false
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
-.PHONY: help setup run test check format bench
+.PHONY: help setup run doctor test check format bench
 
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
+	@echo 'make doctor  check the settings against this machine, and say what to do'
 	@echo 'make test    run all tests; ARGS="-k name" picks some'
 	@echo 'make check   lint, formatting and types'
 	@echo 'make format  put the formatting right'
@@ -33,8 +34,14 @@ help:
 setup: $(PACKAGES) $(OPENCODE_INSTALLED)
 
 # An opencode of your own, on PATH or in OPENCODE_BIN, is used before ours.
-run: $(PACKAGES) $(if $(OPENCODE_GIVEN),,$(OPENCODE_INSTALLED))
-	@OPENCODE_BIN='$(or $(OPENCODE_GIVEN),$(CURDIR)/$(OPENCODE)/opencode)' exec $(BIN)/cli-server serve $(ARGS)
+run doctor: export OPENCODE_BIN := $(or $(OPENCODE_GIVEN),$(CURDIR)/$(OPENCODE)/opencode)
+run doctor: $(PACKAGES) $(if $(OPENCODE_GIVEN),,$(OPENCODE_INSTALLED))
+
+run:
+	@exec $(BIN)/cli-server serve $(ARGS)
+
+doctor:
+	@exec $(BIN)/cli-server doctor $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest -ra $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import ssl
 import tempfile
@@ -95,6 +96,8 @@ async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_
     with _start_errors():
         async with AsyncExitStack() as stack:
             settings, sockets = _bind(settings)
+            for sock in sockets:
+                stack.callback(sock.close)  # the listener closes them first, if the start comes so far
             data_dir = stack.enter_context(lock_data_dir(settings.data_dir))
             conninfo = settings.database_url
             if conninfo is None:
@@ -105,7 +108,7 @@ async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_
             backend = backend_factory(settings, await db.run(installation_id))
             await stack.enter_async_context(backend.serve())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))
-            keyring = load_keyring(data_dir / "secret.key")
+            keyring = _keyring(data_dir / "secret.key")
             await _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder).run(sockets)
 
 
@@ -121,16 +124,33 @@ def _start_errors() -> Iterator[None]:
 def _bind(settings: Settings) -> tuple[Settings, list[socket]]:
     """Open the public listener first: a port that is taken is the commonest mistake. Port 0 becomes the real one."""
     where = settings.listen
-    try:
-        sockets = open_sockets(where.host, where.port)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StartError(f"LISTEN {where.host}:{where.port} cannot be used ({reason}); choose another one") from None
+    # METRICS_LISTEN is left to its own supervised service: a port that is taken costs the metrics, not the product.
+    sockets = _open("LISTEN", where, "choose another one")
     if where.port:
         return settings, sockets
     port = sockets[0].getsockname()[1]
     public = port if settings.public_port == 0 else settings.public_port
     return dataclasses.replace(settings, listen=Endpoint(where.host, port), public_port=public), sockets
+
+
+def _open(variable: str, where: Endpoint, remedy: str) -> list[socket]:
+    try:
+        return open_sockets(where.host, where.port)
+    except OSError as error:
+        # Python adds the address to its words. A resolver's numbers are negative, and have words of their own.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+        shown = f"[{where.host}]" if ":" in where.host else where.host
+        raise StartError(f"{variable} {shown}:{where.port} cannot be used ({reason}); {remedy}") from None
+
+
+def _keyring(path: Path) -> Keyring:
+    try:
+        return load_keyring(path)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    except OSError as error:
+        raise StartError(f"{path} cannot be read ({error.strerror}); restore it from a backup") from None
 
 
 async def _migrate(conninfo: str) -> None:
@@ -226,6 +246,8 @@ class _Daemon:
         async with trio.open_nursery() as connections:
             await connections.start(listener.run)
             self._announce()
+            # What is missing for sandboxes is logged now, and not when the first one fails.
+            connections.start_soon(self.readiness.report, name="first look at readiness")
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 name = signal.Signals(await anext(signals)).name
                 log.info("shutting down", signal=name, seconds=limits.DRAIN_SECONDS)

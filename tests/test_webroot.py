@@ -275,6 +275,10 @@ async def test_signing_in_and_out_and_what_can_go_wrong(browse: Browse) -> None:
         api.refusals["POST /api/auth/login"] = _problem(429, "Too many attempts.", **{"retry-after": "90"})
         api.sign_in()
         page.locator("text=Too many attempts. Try again in 90 s.").wait_for()
+        # What the text says itself is not said twice.
+        api.refusals["POST /api/auth/login"] = _problem(429, "Too many. Try again in 7 s.", **{"retry-after": "7"})
+        api.sign_in()
+        page.get_by_text("Too many. Try again in 7 s.", exact=True).wait_for()
 
         page.click("#other-mode")
         assert page.locator("h1").first.inner_text() == "Create an account"

@@ -44,7 +44,8 @@ async function api(method, path, body) {
 function explain(answer, content) {
   const text = content?.detail || content?.title || `The server answered with status ${answer.status}.`;
   const seconds = Number(answer.headers.get("Retry-After"));
-  return seconds > 0 ? `${text} Try again in ${seconds < 100 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`}.` : text;
+  if (!(seconds > 0) || /try again in/i.test(text)) return text; // most texts of the server say it themselves
+  return `${text} Try again in ${seconds < 100 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`}.`;
 }
 
 // --- Signing in

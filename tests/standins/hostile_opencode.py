@@ -3,7 +3,8 @@
 
 It answers the health check, so that it counts as running. ``/dump`` answers with the request's head and its own
 environment, ``/read?path=`` with a file, ``/attack`` with a page whose script is in the query, ``/cookies`` tries to
-set cookies that are not its own to set, ``/stream`` never ends. It is no opencode otherwise. A copy whose name says
+set cookies that are not its own to set, ``/stream`` never ends. ``/listen``
+opens another port that answers the same. It is no opencode otherwise. A copy whose name says
 ``stubborn`` is deaf to SIGTERM. Standard library only: it runs inside the sandbox.
 """
 
@@ -15,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,6 +48,10 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, "{}", cookies=True)
         elif parts.path == "/stream":
             self._stream()
+        elif parts.path == "/listen":
+            server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self._answer(200, json.dumps({"port": server.server_port}))
         elif parts.path == "/session/status":
             self._answer(200, "{}")
         else:

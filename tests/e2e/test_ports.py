@@ -1,0 +1,41 @@
+"""Web servers that people start in a sandbox have hosts of their own: {port}-{id}."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.product import ROOT, free_port, product
+from tests.support.visitor import PAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.needs("postgres"), pytest.mark.timeout(120)]
+
+TALKATIVE = ROOT / "tests/standins/hostile_opencode.py"
+
+
+def test_a_web_server_inside_has_a_host_of_its_own(tmp_path: Path) -> None:
+    """What users ask for, 4. What it serves gets neither our cookies nor opencode's password."""
+    with product(tmp_path, OPENCODE_BIN=str(TALKATIVE)) as made:
+        visitor = made.visitor()
+        sandbox = visitor.running(visitor.register())
+        port = visitor.request("GET", visitor.open(sandbox), "/listen").json()["port"]
+        label = f"{port}-{sandbox}"
+        host = f"{label}.localhost"
+        assert visitor.request("GET", host, "/dump").status == 401, "the cookie of opencode's host is not for this one"
+        assert visitor.request("GET", host, "/dump", headers=PAGE).status == 302
+        assert visitor.open(sandbox, label) == host
+        seen = visitor.request("GET", host, "/dump").json()
+        names = {name.lower(): value for name, value in seen["headers"]}
+        assert names["host"] == f"{host}:{made.port}"
+        assert "authorization" not in names
+        for cookie in visitor.cookies[host].values():
+            assert cookie not in json.dumps(seen["headers"])
+
+        silent = visitor.open(sandbox, f"{free_port()}-{sandbox}")
+        answer = visitor.request("GET", silent, "/")
+        assert (answer.status, answer.json()["code"]) == (502, "port_not_listening")
