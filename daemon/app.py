@@ -76,6 +76,8 @@ log = structlog.get_logger(__name__)
 _DATABASE_SECONDS = 60.0  # how long a start waits for a database that is still starting; compose and systemd race
 _DATABASE_PAUSE = 1.0
 _PURGE_SECONDS = 3600.0  # expired sessions, tickets, old events: an hour's worth is some hundred rows
+_API_SOCKET = "api.sock"
+_LONGEST_SOCKET = 100  # bytes of a path; the kernel takes 107
 _COUNT_SECONDS = 15.0  # as often as Prometheus asks by default
 _BACKEND_PROBE_SECONDS = 10.0  # it may start a program from a cold disk
 
@@ -84,15 +86,20 @@ class StartError(Exception):
     """The daemon cannot start as it is set up. One line for the operator."""
 
 
-def make_backend(settings: Settings, installation: str) -> Backend:
-    """The backend that the settings ask for."""
+def _check_built(settings: Settings) -> None:
     if settings.backend != "process":
         raise StartError(f"BACKEND {settings.backend} is not built yet; use process")
+
+
+def make_backend(settings: Settings, installation: str) -> Backend:
+    """The backend that the settings ask for."""
+    _check_built(settings)
     return ProcessBackend(settings.data_dir, installation, settings.opencode_bin)
 
 
 async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_backend) -> None:
     """Run until SIGTERM or SIGINT. Raises :class:`StartError` if it cannot start."""
+    _check_built(settings)
     with _start_errors():
         async with AsyncExitStack() as stack:
             settings, sockets = _bind(settings)
@@ -107,7 +114,9 @@ async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_
             db = await stack.enter_async_context(Database.open(conninfo))
             backend = backend_factory(settings, await db.run(installation_id))
             await stack.enter_async_context(backend.serve())
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))
+            folder = data_dir
+            if len(str(folder / _API_SOCKET)) > _LONGEST_SOCKET:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))
             keyring = _keyring(data_dir / "secret.key")
             await _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder).run(sockets)
 
@@ -193,7 +202,7 @@ class _Daemon:
         self.backend = backend
         self.notifications = notifications
         self.keyring = keyring
-        self.api_socket = folder / "api.sock"
+        self.api_socket = folder / _API_SOCKET
         self.metrics = Metrics(version=version(), statuses=tuple(sorted(STATUSES)))
         self.health = Health(on_restart=self.metrics.service_restarted)
         self.readiness = Readiness(self.health)

@@ -18,6 +18,7 @@ from daemon.api.shapes import answer, nothing
 from daemon.auth.roles import Action
 from daemon.db.database import DatabaseUnavailable
 from daemon.ids import is_id, new_id
+from daemon.pages import State, Subject, render
 from daemon.sandboxes import status
 from daemon.sandboxes.links import InvalidNext, open_link, ticket_link
 from daemon.sandboxes.status import IllegalStatus
@@ -25,6 +26,7 @@ from daemon.secret import new_token, token_hash
 from daemon.store import access, workspaces
 from daemon.store import sandboxes as store
 from daemon.store.sandboxes import NewSandbox, SandboxNotFound, SandboxRow
+from daemon.store.workspaces import NotAllowed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -253,17 +255,32 @@ async def open_sandbox(sandbox_id: str) -> Response:
         link = await parts().db.run(make_ticket, session)
     except InvalidNext as error:
         raise invalid(("next", str(error))) from None
+    except (NotAllowed, SandboxNotFound) as error:
+        if not _page_load():
+            raise
+        return _page(error)
     if link is None:
         return _to_sign_in()  # signed out in this moment
     headers = {"Location": ticket_link(settings, link, ticket), "Referrer-Policy": "no-referrer"}
     return Response(b"", 302, headers)
 
 
+def _page_load() -> bool:
+    """Whether a person navigates here, by the same signs as the gateway's."""
+    mode = request.headers.get("Sec-Fetch-Mode")
+    return mode == "navigate" if mode is not None else "text/html" in request.headers.get("Accept", "")
+
+
+def _page(error: Exception) -> Response:
+    """For a person who cannot be let through: the page that a sandbox host would show."""
+    state = State.NO_ACCESS if isinstance(error, NotAllowed) else State.NOT_FOUND
+    page = render(state, Subject(main_url=parts().settings.main_origin + "/"))
+    return Response(page.body, page.status, {name.decode(): value.decode() for name, value in page.headers})
+
+
 def _to_sign_in() -> Response:
     """A person signs in first and comes back; a program is told."""
-    mode = request.headers.get("Sec-Fetch-Mode")
-    page_load = mode == "navigate" if mode is not None else "text/html" in request.headers.get("Accept", "")
-    if not page_load:
+    if not _page_load():
         raise Problem(401, "not_signed_in", "Sign in first; the session may have ended.")
     query = request.query_string.decode("ascii", "replace")
     here = f"{request.path}?{query}" if query else request.path

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import trio
 
-from daemon.gateway import limits
 from daemon.gateway.client import Client, ClientGone
 from daemon.gateway.exchange import Reply, Request, UpstreamError
 from daemon.gateway.origin import Networks, client_origin
@@ -163,8 +162,6 @@ class _Connection:
         if client.reader.body_done and not client.reader.started:
             return
         with trio.move_on_after(_LAST_WORD_SECONDS):
-            late = problem(
-                408, "request_timeout", f"The request did not arrive within {limits.HEAD_SECONDS:g} seconds."
-            )
+            late = problem(408, "request_timeout", "The request did not arrive in time.")
             await self._answer(late, head_only=False, close=True)
             await client.send_eof()

@@ -43,7 +43,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "daemon.api": (
         "backends.base", "daemon.auth", "daemon.config", "daemon.cookies", "daemon.db", "daemon.gateway.limits",
-        "daemon.ids", "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.values", "daemon.version",
+        "daemon.ids", "daemon.pages", "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.values",
+        "daemon.version",
     ),
 }  # fmt: skip
 # Who may see all parts. They are entrances: nobody imports them but the ones above them.

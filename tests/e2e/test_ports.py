@@ -39,3 +39,20 @@ def test_a_web_server_inside_has_a_host_of_its_own(tmp_path: Path) -> None:
         silent = visitor.open(sandbox, f"{free_port()}-{sandbox}")
         answer = visitor.request("GET", silent, "/")
         assert (answer.status, answer.json()["code"]) == (502, "port_not_listening")
+
+
+def test_people_who_may_not_pass_get_a_page_and_programs_a_problem(tmp_path: Path) -> None:
+    """Contract, section 4: states are pages for people and problems for programs."""
+    with product(tmp_path, OPENCODE_BIN=str(TALKATIVE), REGISTRATION="open") as made:
+        owner, guest, stranger = made.visitor(), made.visitor(), made.visitor()
+        workspace = owner.register("owner")
+        guest.register("guest")
+        stranger.register("stranger")
+        owner.api("POST", f"/api/workspaces/{workspace}/members", {"username": "guest", "role": "guest"})
+        path = f"/api/sandboxes/{owner.create(workspace)}/open"
+        for visitor, status, words in ((guest, 403, b"may not open"), (stranger, 404, b"no such sandbox")):
+            page = visitor.request("GET", "localhost", path, headers=PAGE)
+            assert (page.status, page.header("content-type")) == (status, "text/html; charset=utf-8")
+            assert words in page.body
+            problem = visitor.request("GET", "localhost", path)
+            assert (problem.status, problem.header("content-type")) == (status, "application/problem+json")
