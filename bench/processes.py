@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -53,15 +54,18 @@ def process(
 ) -> Iterator[subprocess.Popen[str]]:
     """A child process that ends with the block; what it says goes to ``log``."""
     with log.open("ab") as output:
-        child = subprocess.Popen(command, env=env, stdout=stdout or output, stderr=output, text=True)
+        # A session of its own: wrappers, such as the one of PyPI's node, do not pass a signal on.
+        child = subprocess.Popen(
+            command, env=env, stdout=stdout or output, stderr=output, text=True, start_new_session=True
+        )
         try:
             yield child
         finally:
-            child.terminate()
+            os.killpg(child.pid, signal.SIGTERM)
             try:
                 child.wait(30)
             except subprocess.TimeoutExpired:
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
 
 

@@ -88,7 +88,7 @@ class Providers(Shape):
 
 
 @blueprint.post("/api/auth/register")
-@describe({201: Answer("Registered and signed in.", User)}, problems=[403, 409], public=True)
+@describe({201: Answer("Registered and signed in.", User)}, problems=[403, 409, 429], public=True)
 @takes(Registration)
 async def register(wanted: Registration) -> Response:
     """Register with a user name and a password, if this server allows it."""
@@ -99,8 +99,10 @@ async def register(wanted: Registration) -> Response:
     try:
         if not await parts().db.run(people.may_register, policy):
             raise RegistrationClosed
-        with parts().passwords.place():
-            password_hash = await parts().passwords.hash(wanted.password)
+        # One at a time for each address, or one client's registrations take all places from those who sign in.
+        async with parts().turns.turn(Bucket(f"register:{throttle.network(guard.client_ip())}", 0)):
+            with parts().passwords.place():
+                password_hash = await parts().passwords.hash(wanted.password)
         user = await parts().db.run(people.register, policy, wanted.username, email, password_hash, session)
     except RegistrationClosed:
         raise Problem(
@@ -108,6 +110,8 @@ async def register(wanted: Registration) -> Response:
         ) from None
     except UsernameTaken:
         raise Problem(409, "username_taken", "Somebody has this user name already; choose another.") from None
+    except Crowded:
+        raise _crowded() from None
     except Busy:
         raise _busy() from None
     return _signed_in(user, token, 201)
@@ -189,6 +193,11 @@ def _too_many(seconds: float) -> Problem:
         f"Too many failed attempts from here. Try again in {wait} s.",
         headers={"Retry-After": str(wait)},
     )
+
+
+def _crowded() -> Problem:
+    detail = "Too many registrations from here at the same time. Try again in a moment."
+    return Problem(429, "too_many_attempts", detail, headers={"Retry-After": str(RETRY_BUSY_SECONDS)})
 
 
 def _busy() -> Problem:

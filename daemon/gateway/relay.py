@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from daemon.gateway.reading import Head
 
 _END_SECONDS = 5.0  # for Forward.on_end: one small transaction
+# What acts on the client's state waits for the final head, which the site gets to see.
+_NOT_EARLY = frozenset({b"set-cookie", b"clear-site-data"})
 
 
 Step = Callable[[], Awaitable[None]]
@@ -216,7 +218,7 @@ class _Relay:
                     raise UpstreamError("switched protocols unasked")
                 return response
             if response.status != 100 and not self.head.http10:  # 100 was ours to say
-                response.headers = end_to_end(response.headers)
+                response.headers = end_to_end(response.headers, _NOT_EARLY)
                 await self.client.send(informational_bytes(response))
         raise UpstreamError(f"sent more than {limits.MAX_INFORMATIONAL} informational answers")
 

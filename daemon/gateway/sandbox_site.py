@@ -37,6 +37,7 @@ _CREDENTIALS = frozenset({b"authorization"})
 _COOKIE = frozenset({b"cookie"})
 # Clear-Site-Data reaches cookies of the whole domain, ours among them.
 _NOT_FROM_SANDBOXES = frozenset({b"clear-site-data"})
+_FRAMES = frozenset({b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
 _MAY_OPEN = frozenset({"owner", "maintainer", "developer"})
 GrantKey = tuple[str, str]  # host label, cookie
 
@@ -76,12 +77,14 @@ class _Use:
         self._quiet = quiet
 
     def head(self, response: ResponseHead) -> ResponseHead:
+        cookies_set = False
         for name, value in response.headers:
             if name == b"set-cookie":
-                response.headers = [pair for pair in response.headers if not _foreign_cookie(pair)]
-                break
-            if name == b"content-type" and value.startswith(b"text/event-stream"):
+                cookies_set = True
+            elif name == b"content-type" and value.startswith(b"text/event-stream"):
                 self._quiet = True
+        if cookies_set:
+            response.headers = [pair for pair in response.headers if not _foreign_cookie(pair)]
         if any(name in _NOT_FROM_SANDBOXES for name, _ in response.headers):
             response.headers = [pair for pair in response.headers if pair[0] not in _NOT_FROM_SANDBOXES]
         return response
@@ -98,8 +101,11 @@ def _foreign_cookie(header: tuple[bytes, bytes]) -> bool:
     """A cookie that a sandbox may not set: one with our names, or one for more than its own host."""
     if header[0] != b"set-cookie":
         return False
-    name, *attributes = header[1].decode("latin-1").split(";")
-    return is_ours(name.partition("=")[0].strip()) or any(
+    cookie, *attributes = header[1].decode("latin-1").split(";")
+    name, _, value = cookie.partition("=")
+    if not name.strip():
+        name = value.partition("=")[0]  # browsers keep "=name=value" as a cookie without a name and send "name=value"
+    return is_ours(name.strip()) or any(
         attribute.partition("=")[0].strip().lower() == "domain" for attribute in attributes
     )
 
@@ -185,7 +191,9 @@ class SandboxHosts:
             if not allowed and (unsafe or not request.page_load):
                 return self._pages.foreign(request)
         site = request.get(b"sec-fetch-site")
-        if site in (b"same-site", b"cross-site") and origin is None and not request.page_load:
+        # In a frame of a foreign page people would click on what they do not see. Previews of ports may be framed.
+        framed = visit.route.port is None and request.get(b"sec-fetch-dest") in _FRAMES
+        if site in (b"same-site", b"cross-site") and origin is None and (framed or not request.page_load):
             return self._pages.foreign(request)
         return None
 

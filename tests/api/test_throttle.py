@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from daemon.auth.passwords import Passwords
 from daemon.auth.throttle import (
     FREE_BY_ADDRESS,
     FREE_BY_NAME,
+    WAITING,
     Bucket,
     Crowded,
     Turns,
@@ -270,6 +272,22 @@ async def test_a_burst_of_guesses_does_not_get_through(make_bench: Callable[...,
     clients = [replicas[number % 2].client("198.51.100.7") for number in range(50)]
     assert await burst(clients, WRONG) == [401] * FREE_BY_NAME + [429] * (50 - FREE_BY_NAME)
     assert sum(replica.hasher.verifications for replica in replicas) == FREE_BY_NAME
+
+
+async def test_registrations_do_not_take_all_places(make_bench: Callable[..., Bench]) -> None:
+    """One client that registers many people at once has one place, and does not keep the others from signing in."""
+    bench = make_bench({"passwords": Passwords(places=1)})
+    statuses: list[int] = []
+
+    async def one(number: int) -> None:
+        wanted = {"username": f"user{number}", "password": "a good long password"}
+        statuses.append((await bench.client("198.51.100.7").post("/api/auth/register", wanted)).status_code)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(2 * WAITING):
+            nursery.start_soon(one, number)
+    assert set(statuses) <= {201, 429}
+    assert statuses.count(201) >= WAITING
 
 
 async def test_people_who_sign_in_twice_at_once_are_no_burst(bench: Bench) -> None:

@@ -122,6 +122,14 @@ class TestWhatItSends:
         assert answer.header("clear-site-data") == ""
 
 
+def test_a_foreign_page_cannot_frame_a_sandbox(victim: tuple[Visitor, str, str]) -> None:
+    """A page over an invisible frame would have people click on what they do not see."""
+    visitor, _, sandbox = victim
+    for site, status in (("same-site", 403), ("cross-site", 403), ("same-origin", 200)):
+        headers = {**PAGE, "Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": site}
+        assert visitor.request("GET", f"oc-{sandbox}.{DOMAIN}", "/dump", headers=headers).status == status
+
+
 def test_the_ticket_works_once_and_only_on_its_host(running: Product, victim: tuple[Visitor, str, str]) -> None:
     visitor, workspace, sandbox = victim
     other = visitor.running(workspace)

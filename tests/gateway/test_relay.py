@@ -269,6 +269,16 @@ async def test_early_hints_pass_and_100_does_not() -> None:
         assert (await client.response()).body == b"ok"
 
 
+async def test_a_1xx_answer_sets_no_cookies() -> None:
+    """The site filters the final head only."""
+    async with gateway() as gate:
+        client, upstream = await gate.conversation()
+        early = b'Set-Cookie: a=b; Domain=x\r\nClear-Site-Data: "*"\r\nLink: </a>\r\n'
+        await upstream.send(b"HTTP/1.1 103 Early Hints\r\n" + early + b"\r\n" + OK)
+        assert await client.head() == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+        assert (await client.response()).body == b"ok"
+
+
 async def test_1xx_is_not_for_http10() -> None:
     async with gateway() as gate:
         client, upstream = await gate.conversation(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")

@@ -77,6 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         if cookies:
             self.send_header("Set-Cookie", "mine=1; Path=/")
             self.send_header("Set-Cookie", "cli_server_session=stolen; Path=/")
+            self.send_header("Set-Cookie", "=cli_server_sandbox=stolen; Path=/")
             self.send_header("Set-Cookie", "__Host-cli_server_sandbox=stolen; Path=/; Secure")
             self.send_header("Set-Cookie", "tossed=1; Path=/; Domain=sandboxes.test")
             self.send_header("Clear-Site-Data", '"cookies"')
