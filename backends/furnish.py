@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import secrets
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -93,23 +93,29 @@ def _give(top: Path, owner: Owner) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove ``path`` with everything below; absent is success. Links are removed, never followed."""
+    """Remove ``path`` with everything below; absent is success. Links are removed, never followed.
+
+    A sandbox may nest thousands of directories, or make them unreadable for their owner. So every directory is moved to
+    the top before it is emptied: no depth takes stack, open files or names longer than the system allows.
+    """
     if path.is_symlink():
         path.unlink()
         return
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
+    if not path.exists():
         return
-    except PermissionError:  # directories that the sandbox made unreadable for their owner
-        _make_removable(path)
-        shutil.rmtree(path)
-
-
-def _make_removable(path: Path) -> None:
-    path.chmod(0o700)
-    for directory, names, _ in os.walk(path):
-        for name in names:
-            inner = os.path.join(directory, name)
-            if not os.path.islink(inner):
-                os.chmod(inner, 0o700)
+    waiting = [str(path)]
+    while waiting:
+        directory = waiting.pop()
+        os.chmod(directory, 0o700)
+        with os.scandir(directory) as found:
+            entries = list(found)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                os.chmod(entry.path, 0o700)  # its owner must be able to write to what is moved
+                waiting.append(str(path / f".{secrets.token_hex(8)}"))
+                os.rename(entry.path, waiting[-1])
+            else:
+                os.unlink(entry.path)
+        if directory != str(path):
+            os.rmdir(directory)
+    path.rmdir()

@@ -146,3 +146,16 @@ def _removes_unreadable() -> int:
     (tree / "closed").chmod(0)
     remove_tree(tree)
     return 0 if not tree.exists() else 1
+
+
+def test_a_tree_of_any_depth_is_removed(tmp_path: Path, disks: Disks) -> None:
+    """What a sandbox nested must not keep it from being deleted, nor the daemon from starting."""
+    places = disks.prepare(A, W, US, jailed=True)
+    here = os.open(places.home, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d" * 100, dir_fd=here)
+        above, here = here, os.open("d" * 100, os.O_RDONLY, dir_fd=here)
+        os.close(above)
+    os.close(here)
+    disks.remove_sandbox(A)
+    assert list((tmp_path / "sandboxes").iterdir()) == []
