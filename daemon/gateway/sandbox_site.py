@@ -34,7 +34,6 @@ RESUME_PARAMETER = b"__cli-server"
 # and its health every ten seconds. It keeps nothing awake.
 BACKGROUND = frozenset({b"/event", b"/global/event", b"/api/event", b"/global/health", b"/api/health"})
 _CREDENTIALS = frozenset({b"authorization"})
-_COOKIE = frozenset({b"cookie"})
 # Clear-Site-Data reaches cookies of the whole domain, ours among them.
 _NOT_FROM_SANDBOXES = frozenset({b"clear-site-data"})
 _FRAMES = frozenset({b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
