@@ -133,6 +133,7 @@ _FORGOTTEN_FAILURES_SECONDS = 24 * 3600  # longer than any block, and than any f
 _EXPIRED = (
     ("DELETE FROM tickets WHERE expires_at < now()", None),
     ("DELETE FROM sessions WHERE expires_at < now()", None),
+    ("DELETE FROM agent_codes WHERE expires_at < now()", None),
     (
         "DELETE FROM login_failures WHERE updated_at < now() - make_interval(secs => %s)"
         " AND coalesce(blocked_until < now(), true)",
@@ -148,7 +149,7 @@ _EXPIRED = (
 
 
 def purge_expired(conn: Connection) -> int:
-    """Remove what has run out: sessions, tickets, old events, old failures. How many rows went."""
+    """Remove what has run out: sessions, tickets, codes, old events, old failures. How many rows went."""
     return sum(
         conn.execute(query.encode(), None if seconds is None else (seconds,)).rowcount for query, seconds in _EXPIRED
     )

@@ -46,12 +46,13 @@ class SandboxRow:
     secret_version: int
     failures: int
     failed_at: datetime | None
+    agent_info: Mapping[str, str] | None = None  # local: what the machine said of itself
 
 
 COLUMNS = (
     "id, workspace_id, name, type, status, status_reason, generation, created_by, created_at, updated_at,"
     " last_activity_at, last_busy_at, paused_at, last_heartbeat_at, idle_timeout, cpu, memory, secret_version,"
-    " failures, failed_at"
+    " failures, failed_at, agent_info"
 )
 
 
