@@ -37,6 +37,7 @@ from daemon.gateway import limits
 from daemon.gateway.connection import Service
 from daemon.gateway.doorway import Doorway
 from daemon.gateway.exchange import Reply
+from daemon.gateway.kernel import connect_unix
 from daemon.gateway.listener import Listener, connection_limit, open_sockets
 from daemon.gateway.lookup import CachedLookup
 from daemon.gateway.main_site import MainSite
@@ -44,8 +45,6 @@ from daemon.gateway.revocation import Revocation
 from daemon.gateway.sandbox_pages import SandboxPages
 from daemon.gateway.sandbox_site import GrantKey, SandboxHosts, may_open
 from daemon.gateway.sites import Sites
-from daemon.gateway.sockets import connect_tcp, connect_tls, connect_unix
-from daemon.gateway.upstream import Http1Upstream
 from daemon.metrics import Metrics, serve_metrics
 from daemon.readiness import Readiness
 from daemon.sandboxes.activity import Activity
@@ -60,6 +59,8 @@ from daemon.store import access
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
 from daemon.version import version
+from daemon.wire.http1 import Http1Upstream
+from daemon.wire.sockets import connect_tcp, connect_tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

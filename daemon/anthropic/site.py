@@ -23,18 +23,10 @@ from daemon.anthropic.policy import (
 )
 from daemon.anthropic.replies import error_reply
 from daemon.db.database import DatabaseUnavailable
-from daemon.gateway.exchange import (
-    Decision,
-    Forward,
-    Reply,
-    Request,
-    RequestHead,
-    ResponseHead,
-    Upstream,
-    UpstreamError,
-)
+from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.gateway.limits import MAX_ANTHROPIC_BODY
 from daemon.secret import token_hash
+from daemon.wire.exchange import RequestHead, ResponseHead, Upstream, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from daemon.gateway import limits
+from daemon.gateway.kernel import untaken
 from daemon.gateway.reading import BadRequest, Head, RequestReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from daemon.gateway.sockets import SocketStream
+    from daemon.wire.sockets import SocketStream
 
 
 class ClientGone(Exception):
@@ -73,9 +74,9 @@ class Client:
             return True
         if self.write_deadline > now:
             return False
-        untaken, self.untaken = self.untaken, self.stream.untaken()
+        before, self.untaken = self.untaken, untaken(self.stream.socket)
         self.write_deadline = now + limits.WRITE_SECONDS
-        return untaken == self.untaken
+        return before == self.untaken
 
     @property
     def idle(self) -> bool:

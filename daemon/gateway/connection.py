@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from daemon.gateway.client import Client, ClientGone
-from daemon.gateway.exchange import Reply, Request, UpstreamError
+from daemon.gateway.exchange import Reply, Request
 from daemon.gateway.origin import Networks, client_origin
 from daemon.gateway.reading import BadRequest, Head
 from daemon.gateway.relay import CutOff, Outcome, relay
@@ -17,6 +17,7 @@ from daemon.gateway.replies import problem, refusal, reply_bytes
 
 if TYPE_CHECKING:
     from daemon.gateway.exchange import Site
+    from daemon.wire.exchange import UpstreamError
 
 log = structlog.get_logger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.base import BackendError
-from daemon.gateway.sockets import SocketStream, connect_tcp
 from daemon.sandboxes.status import IllegalStatus
 from daemon.store import access
+from daemon.wire.sockets import SocketStream, connect_tcp
 
 if TYPE_CHECKING:
     from backends.base import Backend

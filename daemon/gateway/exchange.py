@@ -1,8 +1,4 @@
-"""What the gateway's parts say to each other: a request, the decision about it, and the exchange with an upstream.
-
-An upstream is asked at the level of an exchange (head, body, head, body, or raw bytes after 101), because a tunnel
-carries requests and not connections.
-"""
+"""What the gateway's parts say to each other: a request, and the decision about it."""
 
 from __future__ import annotations
 
@@ -11,106 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from contextlib import AbstractAsyncContextManager
 
-    from daemon.gateway.sockets import SocketStream
-
-Headers = list[tuple[bytes, bytes]]  # names in lower case; repeated names stay repeated
-
-
-class UpstreamError(Exception):
-    """The upstream could not be reached, or answered what is not HTTP, or broke off. The text is for logs."""
-
-
-class UpstreamTimeout(UpstreamError):
-    """The upstream did not accept the connection in time."""
-
-
-@dataclass(slots=True)
-class RequestHead:
-    """A request towards an upstream. Headers are end-to-end ones; framing is in ``body_length`` and ``upgrade``."""
-
-    method: bytes
-    target: bytes
-    headers: Headers
-    body_length: int | None = 0  # bytes; None: not known beforehand
-    upgrade: bytes | None = None  # value of the Upgrade header, if the connection may switch
-
-
-@dataclass(slots=True)
-class ResponseHead:
-    """A response head from an upstream: 1xx or final. ``body_length`` as in :class:`RequestHead`."""
-
-    status: int
-    reason: bytes
-    headers: Headers
-    body_length: int | None = 0
-    upgrade: bytes | None = None  # with status 101
-
-
-class Exchange(Protocol):
-    """One request and its response. Leaving its ``async with`` before the end breaks the exchange off."""
-
-    async def send_head(self, head: RequestHead) -> None:
-        """Send the request's head. Raises :class:`UpstreamError`, as every method here."""
-        ...
-
-    async def send_body(self, data: bytes) -> None:
-        """Send a piece of the body; returns when the upstream may get more (back-pressure)."""
-        ...
-
-    async def send_end(self) -> None:
-        """The request is whole."""
-        ...
-
-    async def receive_head(self) -> ResponseHead:
-        """The next response head: any number of 1xx, then a final one, or 101."""
-        ...
-
-    async def receive_body(self) -> bytes:
-        """The next piece of the body as soon as it is there; empty at the end."""
-        ...
-
-    def body_here(self) -> bytes:
-        """The part of the body that is here already, without waiting; empty if there is none."""
-        ...
-
-    @property
-    def body_done(self) -> bool:
-        """Whether the body was delivered to its end, so that the next :meth:`receive_body` returns empty at once."""
-        ...
-
-    def take_body(self) -> tuple[SocketStream, int] | None:
-        """The socket and the number of body bytes still to come on it, to move them in the kernel; else ``None``."""
-        ...
-
-    def body_moved(self) -> None:
-        """The body that :meth:`take_body` offered was moved to its end."""
-        ...
-
-    def body_target(self) -> SocketStream | None:
-        """The socket to which the request body may be moved in the kernel; else ``None``."""
-        ...
-
-    async def send_raw(self, data: bytes) -> None:
-        """After 101: bytes to the upstream."""
-        ...
-
-    async def send_raw_eof(self) -> None:
-        """After 101: no more bytes to the upstream."""
-        ...
-
-    async def receive_raw(self) -> bytes:
-        """After 101: bytes from the upstream; empty when it sends no more."""
-        ...
-
-
-class Upstream(Protocol):
-    """Something that answers requests."""
-
-    def exchange(self) -> AbstractAsyncContextManager[Exchange]:
-        """Open one exchange."""
-        ...
+    from daemon.wire.exchange import Headers, RequestHead, ResponseHead, Upstream, UpstreamError
 
 
 @dataclass(slots=True)

@@ -1,11 +1,12 @@
-"""Every limit of the gateway, with its reason. Sizes are bytes, times seconds."""
+"""Every limit of the gateway, with its reason. Sizes are bytes, times seconds.
+
+What also bounds the agent (heads, one read, connecting, idle connections) stands in ``daemon/wire/limits.py``.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-# nginx takes 4 x 8 KiB. Cookies of several applications on one parent domain stay below that.
-MAX_HEAD: Final = 32 * 1024
 # Browsers cut at 8 KiB or more; RFC 9112 asks for at least 8000.
 MAX_TARGET: Final = 16 * 1024
 # Apache's and Node's order of magnitude; a browser sends 10 to 25.
@@ -21,8 +22,6 @@ BODY_SILENCE_SECONDS: Final = 120.0
 WRITE_SECONDS: Final = 120.0
 # After one side of an upgraded connection said that it is done, the other may be silent so long.
 HALF_CLOSED_SECONDS: Final = 300.0
-# Loopback or the container network: a SYN that needs longer was lost twice.
-CONNECT_SECONDS: Final = 5.0
 # A client that closed its side may wait for its answer or be gone. After so long we find out (see connection.py).
 PROBE_AFTER_SECONDS: Final = 0.25
 # Bytes and time we spend on a refused body, so that the client reads the refusal instead of a reset.
@@ -36,18 +35,15 @@ MAX_CONNECTIONS: Final = 16384
 # File descriptors kept for the database, child processes, logs.
 RESERVED_FILES: Final = 256
 
-# One read of a socket: as much as loopback hands over at once; also the size in which bodies are held in memory.
-READ_SIZE: Final = 64 * 1024
 # Below this a body is cheaper to copy than to splice (four system calls to set up a pipe).
 SPLICE_FROM: Final = 256 * 1024
 # Pipe size asked of the kernel, the most an unprivileged process may have (/proc/sys/fs/pipe-max-size).
 PIPE_SIZE: Final = 1024 * 1024
+# After a switch of protocols: what may wait in the kernel for a client that is slow. A small message cannot overtake
+# what waits there, and the megabytes that the kernel would take by itself are 100 ms each on a fast line.
+SWITCHED_UNSENT: Final = 128 * 1024
 
-# Idle connections kept to one upstream, and for how long. opencode (Bun) closes after 10 s, uvicorn after 5 s: a
-# connection is reused only while younger than the shortest of these. As many as a busy team has requests at once.
-MAX_IDLE_UPSTREAM: Final = 256
-IDLE_UPSTREAM_SECONDS: Final = 4.0
-# How often what is too old is closed.
+# How often idle connections to upstreams that are too old are closed.
 PRUNE_SECONDS: Final = 10.0
 # 1xx answers to one request; more is an attack.
 MAX_INFORMATIONAL: Final = 16

@@ -14,8 +14,8 @@ from daemon.gateway.client import Client
 from daemon.gateway.connection import Service, serve_connection
 from daemon.gateway.origin import plain_address
 from daemon.gateway.replies import problem, reply_bytes
-from daemon.gateway.sockets import SocketStream
 from daemon.gateway.watch import Watch
+from daemon.wire.sockets import SocketStream
 
 log = structlog.get_logger(__name__)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon.gateway import limits
-from daemon.gateway.exchange import Decision, Forward, Reply, Request, RequestHead, Site, Upstream, UpstreamError
+from daemon.gateway.exchange import Decision, Forward, Reply, Request, Site
 from daemon.gateway.replies import problem
+from daemon.wire.exchange import RequestHead, Upstream, UpstreamError
 from protocol.headers import request_headers
 
 if TYPE_CHECKING:

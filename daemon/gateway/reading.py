@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import h11
 
 from daemon.gateway import limits
-from daemon.gateway.plainheads import PlainHead, plain_request
 from daemon.gateway.router import parse_host
+from daemon.wire.limits import MAX_HEAD
 from protocol.headers import Headers, tokens
+from protocol.plainheads import PlainHead, plain_request
 
 
 class BadRequest(Exception):
@@ -56,7 +57,7 @@ _FIRST_LINE = re.compile(_TOKEN + rb"+ [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\n")
 
 def _check_beginning(buffer: bytearray, scanned: int) -> None:
     """Refuse at once what cannot become a request: TLS and the like would else wait for the deadline of the head."""
-    most = limits.MAX_HEAD + len(_END)  # what stands behind was never looked at if the bytes came one by one
+    most = MAX_HEAD + len(_END)  # what stands behind was never looked at if the bytes came one by one
     if buffer and not _FIRST_BYTE.match(buffer):
         raise BadRequest(400, "malformed_request", "This is not HTTP.")
     if _BARE_LF.search(buffer, max(0, scanned - 1), most):
@@ -70,7 +71,7 @@ def _too_large(buffer: bytearray) -> BadRequest:
     _check_beginning(buffer, 0)
     if b"\n" not in buffer[: limits.MAX_TARGET]:
         return BadRequest(414, "uri_too_long", f"The request line is longer than {limits.MAX_TARGET} bytes.")
-    return BadRequest(431, "head_too_large", f"The request head is larger than {limits.MAX_HEAD} bytes.")
+    return BadRequest(431, "head_too_large", f"The request head is larger than {MAX_HEAD} bytes.")
 
 
 def _body_length(head: bytes, http10: bool) -> int | None:
@@ -96,7 +97,7 @@ def _parse(head: bytes) -> tuple[h11.Connection, h11.Request]:
         raise BadRequest(400, "malformed_request", "The request head contains a control character.")
     if _FOLDED.search(head):
         raise BadRequest(400, "malformed_request", "A header line is folded; put each header on one line.")
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
     try:
         connection.receive_data(head)
         event = connection.next_event()
@@ -195,11 +196,11 @@ class RequestReader:
         end = buffer.find(_END, max(0, self._scanned - 3))
         if end < 0:
             _check_beginning(buffer, self._scanned)
-            if len(buffer) >= limits.MAX_HEAD + len(_END):
+            if len(buffer) >= MAX_HEAD + len(_END):
                 raise _too_large(buffer)
             self._scanned = len(buffer)
             return None
-        if end > limits.MAX_HEAD:
+        if end > MAX_HEAD:
             raise _too_large(buffer)
         head = bytes(buffer[: end + 4])
         del buffer[: end + 4]
@@ -320,8 +321,8 @@ class RequestReader:
         rest = chunks.trailing_data[0]
         if not self._recent.endswith(_END, 0, len(self._recent) - len(rest)):
             raise BadRequest(400, "malformed_body", "The chunked body does not end with CR LF CR LF.")
-        if sum(len(name) + len(value) for name, value in end.headers) > limits.MAX_HEAD:
-            raise BadRequest(400, "malformed_body", f"The trailers are larger than {limits.MAX_HEAD} bytes.")
+        if sum(len(name) + len(value) for name, value in end.headers) > MAX_HEAD:
+            raise BadRequest(400, "malformed_body", f"The trailers are larger than {MAX_HEAD} bytes.")
         self.body_done = True
         self._buffer += rest
         self._recent.clear()

@@ -16,16 +16,18 @@ import trio
 
 from daemon.gateway import limits
 from daemon.gateway.client import ClientGone
-from daemon.gateway.exchange import Forward, Headers, Reply, ResponseHead, UpstreamError
+from daemon.gateway.kernel import bound_unsent
 from daemon.gateway.reading import BadRequest
 from daemon.gateway.replies import CONTINUE, head_bytes, informational_bytes, reason, refusal
 from daemon.gateway.splicing import AVAILABLE, splice
+from daemon.wire.exchange import Headers, ResponseHead, UpstreamError
 from protocol.headers import end_to_end
 
 if TYPE_CHECKING:
     from daemon.gateway.client import Client
-    from daemon.gateway.exchange import Exchange
+    from daemon.gateway.exchange import Forward, Reply
     from daemon.gateway.reading import Head
+    from daemon.wire.exchange import Exchange
 
 _END_SECONDS = 5.0  # for Forward.on_end: one small transaction
 # What acts on the client's state waits for the final head, which the site gets to see.
@@ -308,6 +310,7 @@ class _Relay:
         self.outcome.status = 101
         self.outcome.keep_alive = False
         self.client.probe = b""
+        bound_unsent(self.client.stream.socket, limits.SWITCHED_UNSENT)
         await self.client.send(head_bytes(101, response.reason or b"Switching Protocols", headers))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._guarded, partial(self._raw_up, nursery.cancel_scope), nursery.cancel_scope)

@@ -7,10 +7,11 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from daemon.gateway.exchange import Headers, Reply, ResponseHead
+from daemon.gateway.exchange import Reply
 
 if TYPE_CHECKING:
     from daemon.gateway.reading import BadRequest
+    from daemon.wire.exchange import Headers, ResponseHead
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}

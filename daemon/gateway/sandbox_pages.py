@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from daemon.gateway.exchange import Reply, Request, UpstreamError
+from daemon.gateway.exchange import Reply, Request
 from daemon.pages import State, Subject, render, render_problem
 
 if TYPE_CHECKING:
     from daemon.config import Settings
     from daemon.store.sandboxes import SandboxRow
+    from daemon.wire.exchange import UpstreamError
 
 _BY_STATUS = {
     "creating": State.STARTING,

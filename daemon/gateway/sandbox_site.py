@@ -12,9 +12,10 @@ import trio
 from daemon import cookies
 from daemon.cookies import CookieNames, is_ours
 from daemon.gateway import limits
-from daemon.gateway.exchange import Decision, Forward, Reply, Request, RequestHead, ResponseHead
-from daemon.gateway.upstream import Http1Upstream
+from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.secret import new_token, token_hash
+from daemon.wire.exchange import RequestHead, ResponseHead
+from daemon.wire.http1 import Http1Upstream
 from protocol.headers import Headers, request_headers, without_cookies, without_query_parameter
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from daemon.gateway.lookup import CachedLookup
     from daemon.gateway.router import SandboxSite as SandboxRoute
     from daemon.gateway.sandbox_pages import SandboxPages
-    from daemon.gateway.sockets import SocketStream
     from daemon.store.access import Grant
     from daemon.store.sandboxes import SandboxRow
+    from daemon.wire.sockets import SocketStream
 
 TICKET_PATH = b"/__cli-server/ticket"
 RESUME_PARAMETER = b"__cli-server"

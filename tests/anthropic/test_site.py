@@ -15,8 +15,9 @@ from daemon.anthropic.meter import Usage
 from daemon.anthropic.policy import parse_base_url
 from daemon.anthropic.site import AnthropicSite
 from daemon.db.database import DatabaseUnavailable
-from daemon.gateway.exchange import Exchange, Forward, Reply, Request, ResponseHead, UpstreamError
+from daemon.gateway.exchange import Forward, Reply, Request
 from daemon.secret import token_hash
+from daemon.wire.exchange import Exchange, ResponseHead, UpstreamError
 from tests.standins.messages import Json, answer, event_bytes
 
 if TYPE_CHECKING:

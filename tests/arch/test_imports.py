@@ -23,6 +23,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.supervise": (),
     "daemon.logs": (),
     "daemon.pages": (),
+    "daemon.wire": (),
     "daemon.config": ("daemon.values",),
     "daemon.metrics": ("daemon.config",),
     "daemon.readiness": ("daemon.supervise",),
@@ -31,15 +32,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.store": ("daemon.auth", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.sandboxes.status"),
     "daemon.sandboxes": (
         "backends.base", "daemon.config", "daemon.db", "daemon.gateway.router", "daemon.ids", "daemon.secret",
-        "daemon.store", "daemon.supervise", "daemon.values",
+        "daemon.store", "daemon.supervise", "daemon.values", "daemon.wire",
     ),
     "daemon.gateway": (
         "backends.base", "daemon.config", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.pages",
-        "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.supervise",
+        "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.supervise", "daemon.wire",
     ),
     "daemon.anthropic": (
         "daemon.config", "daemon.db", "daemon.gateway.exchange", "daemon.gateway.limits", "daemon.ids", "daemon.secret",
-        "daemon.store",
+        "daemon.store", "daemon.wire",
     ),
     "daemon.api": (
         "backends.base", "daemon.auth", "daemon.config", "daemon.cookies", "daemon.db", "daemon.gateway.limits",
@@ -58,6 +59,10 @@ ENTRANCES = {
 }
 # What a default install has besides Python: pyproject.toml, "dependencies".
 DEFAULT_INSTALL = {"click", "h11", "trio", "trio_websocket", "wsproto"}
+# What the agent is made of, beside daemon/version.py.
+AGENT = ("protocol", "daemon/wire", "daemon/agent")
+# Of Python's own modules, those that Windows lacks and that one might reach for.
+UNIX_ONLY = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 
 
 def _wrong(modules: Iterable[Module], allowed: tuple[str, ...]) -> list[str]:
@@ -73,6 +78,13 @@ def _wrong(modules: Iterable[Module], allowed: tuple[str, ...]) -> list[str]:
 def _foreign(module: Module) -> set[str]:
     """Top-level names of what is neither ours nor Python's."""
     return {name.partition(".")[0] for name in module.imports} - sys.stdlib_module_names - set(OURS)
+
+
+def _imported(node: ast.stmt) -> set[str]:
+    """What a statement at the top of a module imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    return {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
 
 
 def _part(name: str) -> str:
@@ -94,10 +106,17 @@ def test_backends_know_no_daemon() -> None:
 
 
 def test_the_agent_installs_without_the_server() -> None:
-    agent = modules("daemon/agent")
-    assert not _wrong(agent, ("protocol", "daemon.agent")), "the agent becomes one pure Python file with protocol/"
-    for module in (*agent, *modules("protocol")):
+    wrong = _wrong(modules("daemon/agent"), ("protocol", "daemon.agent", "daemon.version", "daemon.wire"))
+    assert not wrong, "the agent becomes one pure Python file with protocol/ and daemon/wire/"
+    for module in modules(*AGENT):
         assert _foreign(module) <= DEFAULT_INSTALL, f"{module.name}: the agent has the default install only"
+
+
+def test_the_agent_starts_on_any_system() -> None:
+    """What is Unix only may be imported where it is used, behind a question for the system, or not at all."""
+    for module in modules(*AGENT):
+        found = {name for node in module.tree.body for name in _imported(node)} & UNIX_ONLY
+        assert not found, f"{module.name}: the agent runs on Windows too, where {', '.join(sorted(found))} is missing"
 
 
 def test_the_product_does_not_know_its_tests() -> None:

@@ -22,11 +22,13 @@ import trio.testing
 
 from daemon.gateway import connection, limits, listener, watch
 from daemon.gateway.connection import Service
-from daemon.gateway.exchange import Decision, Forward, Reply, Request, RequestHead, UpstreamError
+from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.gateway.listener import Listener, open_sockets
 from daemon.gateway.replies import problem
-from daemon.gateway.sockets import connect_tcp
-from daemon.gateway.upstream import Http1Upstream
+from daemon.wire import limits as wire_limits
+from daemon.wire.exchange import RequestHead, UpstreamError
+from daemon.wire.http1 import Http1Upstream
+from daemon.wire.sockets import connect_tcp
 from protocol.headers import request_headers
 from tests.gateway.peer import PATIENCE, Peer, eventually
 from tests.gateway.strict import Violation
@@ -34,8 +36,8 @@ from tests.gateway.strict import Violation
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from daemon.gateway.exchange import Upstream
     from daemon.gateway.origin import Networks
+    from daemon.wire.exchange import Upstream
     from tests.gateway.strict import Message
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -316,8 +318,8 @@ def quick() -> Iterator[None]:
 
 @contextmanager
 def limit(**values: float) -> Iterator[None]:
-    """Other limits for this test."""
+    """Other limits for this test, of the gateway or of what it shares with the agent."""
     with ExitStack() as stack:
         for name, value in values.items():
-            stack.enter_context(patch.object(limits, name, value))
+            stack.enter_context(patch.object(limits if hasattr(limits, name) else wire_limits, name, value))
         yield

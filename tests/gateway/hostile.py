@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon.gateway import limits
+from daemon.wire.limits import MAX_HEAD
 from tests.gateway import hostile_framing as framing
 from tests.gateway import hostile_heads as heads
 from tests.gateway.wire import CHUNKED, GOOD, HOST, chunks, get, head, host, post
@@ -231,7 +232,7 @@ TAKEN: dict[str, tuple[bytes, Seen]] = {
         (b"GET", heads.LONG_TARGET[:-1], b""),
     ),
     "as many headers as may be": (get(*[b"X: a"] * (limits.MAX_HEADERS - 1)), (b"GET", b"/", b"")),
-    "a large head": (get(b"X: " + b"a" * (limits.MAX_HEAD - 100)), (b"GET", b"/", b"")),
+    "a large head": (get(b"X: " + b"a" * (MAX_HEAD - 100)), (b"GET", b"/", b"")),
     "values beyond ASCII": (get(b"X: \xe9\xff\x80"), (b"GET", b"/", b"")),
     "a tab in a value": (get(b"X: a\tb"), (b"GET", b"/", b"")),
     "an empty value": (get(b"X:"), (b"GET", b"/", b"")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daemon.gateway import limits
+from daemon.wire.limits import MAX_HEAD
 from tests.gateway.wire import HOST, get, head, host, post
 
 LINES = {
@@ -218,15 +219,15 @@ LONG_TARGET = b"/" + b"a" * limits.MAX_TARGET
 TOO_LONG = {
     "one byte too long": head(b"GET " + LONG_TARGET + b" HTTP/1.1", HOST),
     "a query too long": head(b"GET /?" + LONG_TARGET + b" HTTP/1.1", HOST),
-    "a line without end": b"GET /" + b"a" * (limits.MAX_HEAD + 10),
-    "a method without end": b"A" * (limits.MAX_HEAD + 10),
+    "a line without end": b"GET /" + b"a" * (MAX_HEAD + 10),
+    "a method without end": b"A" * (MAX_HEAD + 10),
     "a megabyte": b"GET /" + b"a" * 1_000_000,
 }
 TOO_LARGE = {
-    "a value too large": get(b"X: " + b"a" * limits.MAX_HEAD),
-    "a name too large": get(b"a" * limits.MAX_HEAD + b": x"),
+    "a value too large": get(b"X: " + b"a" * MAX_HEAD),
+    "a name too large": get(b"a" * MAX_HEAD + b": x"),
     "headers without end": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: aaaaaaaaaaaaaaaaaaaaaaa\r\n" * 2000,
-    "a value without end": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (limits.MAX_HEAD + 10),
+    "a value without end": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (MAX_HEAD + 10),
     "a cookie too large": get(b"Cookie: " + b"a=b; " * 10_000),
     "one header too many": get(*[b"X: a"] * limits.MAX_HEADERS),
     "two thousand headers": get(*[b"X: a"] * 2000),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from daemon.wire.sockets import SocketStream
 from tests.gateway import strict
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ async def eventually(what: Callable[[], bool], seconds: float = PATIENCE) -> Non
     with trio.fail_after(seconds):
         while not what():  # noqa: ASYNC110
             await trio.sleep(0.005)
+
+
+def stream_pair() -> tuple[SocketStream, socket.socket]:
+    """A stream, and the plain other end; closed by the test."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        other = socket.create_connection(server.getsockname())
+        return SocketStream(server.accept()[0]), other
 
 
 class Peer:

@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from daemon.gateway import limits, relay, splicing
+from daemon.wire.limits import MAX_HEAD, READ_SIZE
 from tests.gateway.harness import GET, OK, gateway, limit
 from tests.gateway.peer import MOST_IN_FLIGHT
 from tests.gateway.wire import chunked, response, upload
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 SIZES = [
     1,
-    limits.READ_SIZE - 1,
-    limits.READ_SIZE,
-    limits.READ_SIZE + 1,
+    READ_SIZE - 1,
+    READ_SIZE,
+    READ_SIZE + 1,
     limits.SPLICE_FROM - 1,
     limits.SPLICE_FROM,
     limits.SPLICE_FROM + 1,
-    limits.SPLICE_FROM + limits.READ_SIZE + limits.MAX_HEAD + 7,
+    limits.SPLICE_FROM + READ_SIZE + MAX_HEAD + 7,
     limits.PIPE_SIZE * 2 + 1,
     20 * 1024 * 1024 + 12_345,
 ]

@@ -7,9 +7,10 @@ from http import HTTPStatus
 
 import pytest
 
-from daemon.gateway.exchange import Headers, Reply, Request, ResponseHead
+from daemon.gateway.exchange import Reply, Request
 from daemon.gateway.reading import BadRequest
 from daemon.gateway.replies import head_bytes, informational_bytes, problem, reason, refusal, reply_bytes
+from daemon.wire.exchange import Headers, ResponseHead
 
 
 def ask(method: bytes = b"GET", target: bytes = b"/", headers: Headers | None = None) -> Request:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.gateway import reading
-from daemon.gateway.plainheads import plain_request, plain_response
 from daemon.gateway.reading import BadRequest, Head, RequestReader
+from protocol.plainheads import plain_request, plain_response
 
 NAMES = st.sampled_from(
     [

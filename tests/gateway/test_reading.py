@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.gateway import limits
 from daemon.gateway.reading import BadRequest, Head, RequestReader
+from daemon.wire.limits import MAX_HEAD
 from tests.gateway.hostile import CASES, Case
 from tests.gateway.strategies import CUTS, INPUT, Valid, split, valid
 from tests.gateway.wire import GOOD, chunks, get, head, post
@@ -132,7 +132,7 @@ def test_valid_requests_are_read_as_they_were_meant(requests: list[Valid], cuts:
 def test_the_largest_head_is_the_same_however_it_is_split(over: int, pieces: int) -> None:
     """The size without the empty line at its end must not be over the limit."""
     start = b"GET / HTTP/1.1\r\nHost: x\r\nX: "
-    data = start + b"a" * (limits.MAX_HEAD + over - len(start)) + b"\r\n\r\n"
+    data = start + b"a" * (MAX_HEAD + over - len(start)) + b"\r\n\r\n"
     step = max(1, len(data) // pieces)
     found = read(data[index : index + step] for index in range(0, len(data), step))
     assert found.error == ((431, "head_too_large") if over > 0 else None)

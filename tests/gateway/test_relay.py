@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
 from daemon.gateway import limits
-from daemon.gateway.exchange import Request, ResponseHead
+from daemon.gateway.exchange import Request
 from tests.gateway import strict
 from tests.gateway.harness import GET, OK, gateway
 from tests.gateway.peer import eventually
 from tests.gateway.strict import statuses
+
+if TYPE_CHECKING:
+    from daemon.wire.exchange import ResponseHead
 
 
 def answer(*headers: bytes, body: bytes = b"ok", status: bytes = b"200 OK") -> bytes:

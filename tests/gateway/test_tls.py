@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import ssl
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trustme
 
-from daemon.gateway.exchange import UpstreamError, UpstreamTimeout
-from daemon.gateway.sockets import connect_tls
-from daemon.gateway.upstream import Http1Upstream
-from tests.gateway.harness import GET, OK, gateway, limit
+from daemon.wire.exchange import UpstreamError
+from daemon.wire.http1 import Http1Upstream
+from daemon.wire.sockets import connect_tls
+from tests.gateway.harness import GET, OK, gateway
 from tests.gateway.peer import PATIENCE
 from tests.gateway.strict import read_request
+from tests.wire.authority import serving, trusting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from daemon.gateway.sockets import TLSStream
+    from daemon.wire.sockets import TLSStream
     from tests.gateway.strict import Message
-
-
-@cache
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 class Server:
@@ -70,10 +65,6 @@ class Server:
 @asynccontextmanager
 async def tls_server(handle: Callable[[Server], Awaitable[None]]) -> AsyncIterator[Callable[[], Awaitable[TLSStream]]]:
     """A TLS server; yields how to connect to it."""
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority().issue_cert("127.0.0.1").configure_cert(server)
-    trusting = ssl.create_default_context()
-    authority().configure_trust(trusting)
 
     async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
         try:
@@ -84,10 +75,10 @@ async def tls_server(handle: Callable[[Server], Awaitable[None]]) -> AsyncIterat
             stream.transport_stream.socket.close()
 
     async with trio.open_nursery() as nursery:
-        serving = partial(trio.serve_ssl_over_tcp, serve, 0, server, host="127.0.0.1", https_compatible=True)
-        (listener,) = await nursery.start(serving)
+        run = partial(trio.serve_ssl_over_tcp, serve, 0, serving("127.0.0.1"), host="127.0.0.1", https_compatible=True)
+        (listener,) = await nursery.start(run)
         port = listener.transport_listener.socket.getsockname()[1]
-        yield partial(connect_tls, "127.0.0.1", port, trusting)
+        yield partial(connect_tls, "127.0.0.1", port, trusting())
         nursery.cancel_scope.cancel()
 
 
@@ -190,24 +181,3 @@ async def test_a_certificate_that_is_not_trusted_is_an_error() -> None:
             client = await gate.client()
             await client.send(GET)
             assert (await client.response()).status == 502
-
-
-async def test_a_handshake_that_does_not_end_has_a_deadline() -> None:
-    with trio.socket.socket() as silent:
-        await silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        host, port = silent.getsockname()
-        with limit(CONNECT_SECONDS=0.05), pytest.raises(UpstreamTimeout):
-            await Http1Upstream(partial(connect_tls, host, port, ssl.create_default_context())).connect()
-
-
-async def test_a_server_that_does_not_speak_tls_is_an_error() -> None:
-    async def plain(stream: trio.SocketStream) -> None:
-        await stream.send_all(OK)
-
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, plain, 0, host="127.0.0.1"))
-        port = listener.socket.getsockname()[1]
-        with pytest.raises(UpstreamError, match="TLS with 127"):
-            await Http1Upstream(partial(connect_tls, "127.0.0.1", port, ssl.create_default_context())).connect()
-        nursery.cancel_scope.cancel()

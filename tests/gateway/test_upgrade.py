@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -9,13 +10,15 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.gateway.exchange import UpstreamError
-from daemon.gateway.upstream import Http1Exchange
+from daemon.gateway import limits
+from daemon.gateway.kernel import TCP_NOTSENT_LOWAT
+from daemon.wire.exchange import UpstreamError
+from daemon.wire.http1 import Http1Exchange
 from tests.gateway.harness import GET, OK, Gateway, gateway, limit, quick
 from tests.gateway.peer import MOST_IN_FLIGHT, SOON, Peer, eventually
 
 if TYPE_CHECKING:
-    from daemon.gateway.exchange import ResponseHead
+    from daemon.wire.exchange import ResponseHead
 
 ASK = (
     b"GET /socket HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
@@ -84,6 +87,21 @@ async def test_an_upgrade_byte_by_byte() -> None:
         assert (await client.response()).status == 101
         assert await client.exactly(5) == b"world"
         assert await upstream.exactly(5) == b"hello"
+
+
+async def test_little_waits_in_the_kernel_after_the_switch() -> None:
+    """What waits there cannot be overtaken by a small message."""
+
+    def bound(gate: Gateway) -> int:
+        (client,) = gate.listener.watch.clients.values()
+        return client.stream.socket.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT)
+
+    async with gateway() as gate:
+        client, upstream = await gate.conversation(ASK)
+        assert bound(gate) != limits.SWITCHED_UNSENT
+        await upstream.send(SWITCH)
+        assert (await client.response()).status == 101
+        assert bound(gate) == limits.SWITCHED_UNSENT
 
 
 async def test_large_transfers_both_ways_at_once() -> None:

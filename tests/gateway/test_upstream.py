@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from daemon.gateway.exchange import RequestHead, UpstreamError, UpstreamTimeout
-from daemon.gateway.sockets import SocketStream, connect_tcp, connect_unix
-from daemon.gateway.upstream import Http1Upstream, request_bytes
 from tests.gateway.harness import GET, OK, Gateway, gateway, limit
 from tests.gateway.peer import Peer, eventually
+
+if TYPE_CHECKING:
+    from daemon.wire.sockets import SocketStream
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 EMPTY_POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -54,36 +54,6 @@ async def test_an_upstream_that_does_not_accept_in_time() -> None:
         client = await gate.client()
         await client.send(GET)
         assert (await client.response()).status == 502
-
-
-async def test_connecting_has_a_deadline() -> None:
-    listening = trio.socket.socket()
-    await listening.bind(("127.0.0.1", 0))
-    listening.listen(0)
-    fill = [trio.socket.socket() for _ in range(3)]  # the queue is full after one or two
-    with listening, limit(CONNECT_SECONDS=0.2):
-        for sock in fill:
-            with trio.move_on_after(0.05):
-                await sock.connect(listening.getsockname())
-        with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
-            await connect_tcp(*listening.getsockname())
-        for sock in fill:
-            sock.close()
-
-
-async def test_the_kinds_of_failure_to_connect() -> None:
-    async def timeout() -> SocketStream:
-        raise TimeoutError("late")
-
-    async def refused() -> SocketStream:
-        raise ConnectionRefusedError("no")
-
-    with pytest.raises(UpstreamTimeout):
-        await Http1Upstream(timeout).connect()
-    with pytest.raises(UpstreamError, match="cannot connect: no"):
-        await Http1Upstream(refused).connect()
-    with pytest.raises(UpstreamError):
-        await Http1Upstream(partial(connect_unix, "/nonexistent/socket")).connect()
 
 
 NONSENSE = {
@@ -291,34 +261,3 @@ async def test_a_connection_is_given_back_only_after_a_whole_request() -> None:
         await client.response()
         await upstream.ending()
         await eventually(lambda: not gate.pool._idle)
-
-
-# Heads as they are written
-
-
-@pytest.mark.parametrize(
-    ("head", "data"),
-    [
-        (RequestHead(b"GET", b"/", [(b"host", b"x")]), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
-        (RequestHead(b"GET", b"/", []), b"GET / HTTP/1.1\r\n\r\n"),
-        (RequestHead(b"POST", b"/", []), b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"),
-        (RequestHead(b"DELETE", b"/", []), b"DELETE / HTTP/1.1\r\n\r\n"),
-        (RequestHead(b"GET", b"/", [], 5), b"GET / HTTP/1.1\r\ncontent-length: 5\r\n\r\n"),
-        (RequestHead(b"PUT", b"/", [], None), b"PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"),
-        (
-            RequestHead(b"GET", b"/a?b", [(b"a", b"1"), (b"a", b"2")], 0, b"websocket"),
-            b"GET /a?b HTTP/1.1\r\na: 1\r\na: 2\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-        ),
-    ],
-)
-def test_request_heads(head: RequestHead, data: bytes) -> None:
-    assert request_bytes(head) == data
-
-
-async def test_an_exchange_that_is_left_before_its_head_costs_nothing() -> None:
-    async def connect() -> SocketStream:
-        raise AssertionError("nobody asked for a connection")
-
-    upstream = Http1Upstream(connect)
-    async with upstream.exchange() as exchange:
-        assert exchange.stream is None

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from daemon.gateway import limits
-from daemon.gateway.exchange import UpstreamError, UpstreamTimeout
-from daemon.gateway.sockets import SocketStream, TLSStream
+from daemon.wire import limits
+from daemon.wire.exchange import UpstreamError, UpstreamTimeout
+from daemon.wire.sockets import SocketStream, TLSStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

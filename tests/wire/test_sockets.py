@@ -1,31 +1,19 @@
-"""Streams: what they promise over TCP and Unix sockets, and that nobody is starved."""
+"""Streams: what they promise and that nobody is starved."""
 
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from daemon.gateway.sockets import SocketStream, connect_unix
-from daemon.gateway.splicing import splice
+from daemon.wire.sockets import SocketStream, connect_tcp
 from tests.gateway.harness import limit
-from tests.gateway.peer import eventually
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-def pair() -> tuple[SocketStream, socket.socket]:
-    """A stream, and the plain other end; closed by the test."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        other = socket.create_connection(server.getsockname())
-        return SocketStream(server.accept()[0]), other
+from tests.gateway.peer import eventually, stream_pair
 
 
 async def test_what_is_received() -> None:
-    stream, other = pair()
+    stream, other = stream_pair()
     with other:
         other.sendall(b"hello")
         assert await stream.receive() == b"hello"
@@ -45,7 +33,7 @@ async def test_what_is_received() -> None:
 
 
 async def test_a_peer_that_said_something_is_not_idle() -> None:
-    stream, other = pair()
+    stream, other = stream_pair()
     with other:
         other.sendall(b"x")
         await eventually(lambda: not stream.still_open())
@@ -55,7 +43,7 @@ async def test_a_peer_that_said_something_is_not_idle() -> None:
 
 
 async def test_a_reset_is_seen_as_such() -> None:
-    stream, other = pair()
+    stream, other = stream_pair()
     with other:
         stream.reset()
         with pytest.raises(ConnectionResetError):
@@ -63,7 +51,7 @@ async def test_a_reset_is_seen_as_such() -> None:
 
 
 async def test_errors_are_os_errors() -> None:
-    stream, other = pair()
+    stream, other = stream_pair()
     SocketStream(other).reset()
     with pytest.raises(OSError, match="reset"):
         await stream.receive()
@@ -76,7 +64,7 @@ async def test_errors_are_os_errors() -> None:
 
 
 async def test_more_than_the_kernel_takes_is_sent_whole() -> None:
-    stream, other = pair()
+    stream, other = stream_pair()
     data = bytes(range(256)) * 100_000
     received = bytearray()
 
@@ -92,19 +80,9 @@ async def test_more_than_the_kernel_takes_is_sent_whole() -> None:
         stream.close()
 
 
-async def test_what_the_peer_has_not_taken_is_known() -> None:
-    stream, other = pair()
-    with other:
-        assert stream.untaken() == 0
-        with trio.move_on_after(0.2):
-            await stream.send(bytes(32 << 20))
-        assert stream.untaken() > 0
-        stream.reset()
-
-
 async def test_a_stream_that_never_waits_lets_others_have_a_turn() -> None:
     """Calls that the kernel serves at once do not go through the scheduler, but for every sixteenth."""
-    stream, other = pair()
+    stream, other = stream_pair()
     turns = 0
 
     async def count() -> None:
@@ -125,32 +103,16 @@ async def test_a_stream_that_never_waits_lets_others_have_a_turn() -> None:
     assert turns >= 1000 // 20
 
 
-async def test_a_unix_socket(tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen()
-        stream = await connect_unix(path)
-        with server.accept()[0] as other:
-            await stream.send(b"hello")
-            assert other.recv(10) == b"hello"
-            stream.close()
-
-
-@pytest.mark.parametrize("kind", ["source", "target", "early"])
-async def test_splice_says_what_broke(kind: str) -> None:
-    (source, feeder), (target, eater) = pair(), pair()
-    with feeder, eater, source.socket, target.socket:
-        feeder.sendall(bytes(1000))
-        if kind == "early":
-            feeder.close()
-        elif kind == "source":
-            SocketStream(feeder).reset()
-        else:
-            SocketStream(eater).reset()
-            with pytest.raises(OSError, match="reset"):
-                await target.receive()
-        moved: list[int] = []
-        with pytest.raises(EOFError if kind == "early" else OSError):
-            await splice(source.socket, target.socket, 10**9, moved.append, lambda _: None)
-        assert sum(moved) <= 1000
+async def test_connecting_has_a_deadline() -> None:
+    listening = trio.socket.socket()
+    await listening.bind(("127.0.0.1", 0))
+    listening.listen(0)
+    fill = [trio.socket.socket() for _ in range(3)]  # the queue is full after one or two
+    with listening, limit(CONNECT_SECONDS=0.2):
+        for sock in fill:
+            with trio.move_on_after(0.05):
+                await sock.connect(listening.getsockname())
+        with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
+            await connect_tcp(*listening.getsockname())
+        for sock in fill:
+            sock.close()

@@ -1,4 +1,4 @@
-"""Byte streams under the gateway: a socket used directly, and TLS with the same face.
+"""Byte streams: a socket used directly, and TLS with the same face. They work on any system that Python runs on.
 
 ``trio.SocketStream`` runs a checkpoint at every call, which is a turn of the scheduler (about 15 µs). Here a call that
 the kernel can serve at once returns at once; every sixteenth such call takes a turn, so that nobody is starved.
@@ -7,23 +7,23 @@ the kernel can serve at once returns at once; every sixteenth such call takes a 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import struct
 import sys
-import termios
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from daemon.gateway import limits
+from daemon.wire import limits
 
 if TYPE_CHECKING:
     import ssl
 
 _TURNS = 16
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with time 0: close() sends RST
+_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # SO_LINGER with time 0: close() sends RST
+# What connect() answers when it has begun and did not fail.
+_BEGUN = (errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
 
 
 class Stream(Protocol):
@@ -57,7 +57,7 @@ class SocketStream:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
         self._turns = 0
@@ -119,10 +119,6 @@ class SocketStream:
         except OSError:
             return False
         return False
-
-    def untaken(self) -> int:
-        """Bytes sent that the peer has not taken yet: the kernel holds them."""
-        return int.from_bytes(fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def close(self) -> None:
         """See :class:`Stream`."""
@@ -208,7 +204,7 @@ async def _connect_address(family: socket.AddressFamily, host: str, port: int) -
     stream = SocketStream(socket.socket(family, socket.SOCK_STREAM))
     try:
         error = stream.socket.connect_ex((host, port))
-        if error == errno.EINPROGRESS:
+        if error in _BEGUN:
             await trio.lowlevel.wait_writable(stream.socket)
             error = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
@@ -219,26 +215,28 @@ async def _connect_address(family: socket.AddressFamily, host: str, port: int) -
     return stream
 
 
-async def connect_unix(path: str) -> SocketStream:
-    """Connect to a Unix socket. Raises :class:`OSError`."""
-    with trio.move_on_after(limits.CONNECT_SECONDS):
-        stream = await trio.open_unix_socket(path)
-        return SocketStream(socket.socket(fileno=stream.socket.detach()))
-    raise TimeoutError(f"no connection to {os.path.basename(path)} within {limits.CONNECT_SECONDS:g} s")
-
-
 async def connect_tls(host: str, port: int, context: ssl.SSLContext) -> TLSStream:
-    """Connect and shake hands within twice ``CONNECT_SECONDS``. Raises :class:`OSError`."""
+    """Connect and shake hands within twice ``CONNECT_SECONDS``. Raises :class:`OSError`, as :func:`tls_over`."""
     with trio.move_on_after(2 * limits.CONNECT_SECONDS):
         transport = await trio.open_tcp_stream(host, port)
-        stream = trio.SSLStream(transport, context, server_hostname=host, https_compatible=True)
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            transport.socket.close()
-            raise ConnectionError(f"TLS with {host} failed: {error.__cause__}") from error
-        except BaseException:
-            transport.socket.close()
-            raise
-        return TLSStream(stream)
+        return await tls_over(SocketStream(socket.socket(fileno=transport.socket.detach())), host, context)
     raise TimeoutError(f"no TLS connection to {host} port {port} within {2 * limits.CONNECT_SECONDS:g} s")
+
+
+async def tls_over(stream: SocketStream, host: str, context: ssl.SSLContext) -> TLSStream:
+    """Shake hands over a connection that is there, such as one through a proxy; ``stream`` is used up.
+
+    The deadline is the caller's. Raises :class:`ConnectionError`; its ``__cause__`` says what was wrong: an
+    :class:`ssl.SSLCertVerificationError` if the server's certificate was, else another :class:`OSError` or ``None``.
+    """
+    transport = trio.SocketStream(trio.socket.from_stdlib_socket(stream.socket))
+    try:
+        over = trio.SSLStream(transport, context, server_hostname=host, https_compatible=True)
+        await over.do_handshake()
+    except trio.BrokenResourceError as error:
+        transport.socket.close()
+        raise ConnectionError(f"TLS with {host} failed: {error.__cause__}") from error.__cause__
+    except BaseException:
+        transport.socket.close()
+        raise
+    return TLSStream(over)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from daemon.gateway import limits
-from daemon.gateway.exchange import Headers, RequestHead, ResponseHead, UpstreamError
-from daemon.gateway.plainheads import PlainHead, plain_response
-from daemon.gateway.pool import ConnectionPool, PlainOrTLS
-from daemon.gateway.sockets import SocketStream
+from daemon.wire import limits
+from daemon.wire.exchange import Headers, RequestHead, ResponseHead, UpstreamError
+from daemon.wire.pool import ConnectionPool, PlainOrTLS
+from daemon.wire.sockets import SocketStream
 from protocol.headers import tokens
+from protocol.plainheads import PlainHead, plain_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,7 +70,7 @@ def request_bytes(head: RequestHead) -> bytes:
 
 
 class Http1Exchange:
-    """One request and its response over one connection (see :class:`daemon.gateway.exchange.Exchange`)."""
+    """One request and its response over one connection (see :class:`daemon.wire.exchange.Exchange`)."""
 
     __slots__ = (
         "_chunked_up",
@@ -137,11 +137,11 @@ class Http1Exchange:
             raise UpstreamError(f"broke off while we sent: {error}") from error
 
     async def send_body(self, data: bytes) -> None:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         await self._send(b"%x\r\n%s\r\n" % (len(data), data) if self._chunked_up else data)
 
     async def send_end(self) -> None:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         if self._chunked_up:
             await self._send(b"0\r\n\r\n")
         self._sent = True
@@ -159,7 +159,7 @@ class Http1Exchange:
             raise UpstreamError(f"broke off while it answered: {error}") from error
 
     async def receive_head(self) -> ResponseHead:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         if self._reader is None:
             assert self._head is not None, "the exchange has no head yet"
             data = await self._receive_head_bytes(b"")
@@ -256,7 +256,7 @@ class Http1Exchange:
         return ResponseHead(event.status_code, bytes(event.reason), headers, body_length)
 
     async def receive_body(self) -> bytes:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         if self._received:
             return b""
         if self._remaining == -1:
@@ -299,7 +299,7 @@ class Http1Exchange:
         return self._received
 
     def body_here(self) -> bytes:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         if self._received:
             return b""
         if self._remaining == -1:
@@ -329,26 +329,26 @@ class Http1Exchange:
         return self.stream, self._remaining
 
     def body_moved(self) -> None:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         self._remaining, self._received = 0, True
 
     def body_target(self) -> SocketStream | None:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         return self.stream if isinstance(self.stream, SocketStream) and not self._chunked_up else None
 
     async def send_raw(self, data: bytes) -> None:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         await self._send(data)
 
     async def send_raw_eof(self) -> None:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         try:
             await self._io().send_eof()
         except OSError as error:
             raise UpstreamError(f"broke off: {error}") from error
 
     async def receive_raw(self) -> bytes:
-        """See :class:`~daemon.gateway.exchange.Exchange`."""
+        """See :class:`~daemon.wire.exchange.Exchange`."""
         if self._pending:
             data, self._pending = self._pending, b""
             return data
