@@ -38,6 +38,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "backends.base", "daemon.config", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.pages",
         "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.supervise", "daemon.wire",
     ),
+    "daemon.tunnel": (
+        "daemon.db", "daemon.gateway", "daemon.ids", "daemon.pages", "daemon.secret", "daemon.store", "daemon.wire",
+    ),
     "daemon.anthropic": (
         "daemon.config", "daemon.db", "daemon.gateway.exchange", "daemon.gateway.limits", "daemon.ids", "daemon.secret",
         "daemon.store", "daemon.wire",
