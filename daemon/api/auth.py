@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -12,7 +11,7 @@ from daemon import cookies
 from daemon.api import guard
 from daemon.api.openapi import Answer, describe, takes
 from daemon.api.parts import parts
-from daemon.api.problems import Problem, invalid
+from daemon.api.problems import Problem, invalid, too_many_attempts
 from daemon.api.shapes import Body, Shape, Time, answer, nothing
 from daemon.auth import rules, throttle
 from daemon.auth.passwords import Busy
@@ -145,7 +144,7 @@ async def login(given: Credentials) -> Response:
         outcome = "limited" if problem.status == 429 else "wrong"
         raise
     except Crowded:
-        raise _too_many(1) from None
+        raise too_many_attempts(1) from None
     except Busy:
         raise _busy() from None
     finally:
@@ -156,7 +155,7 @@ async def login(given: Credentials) -> Response:
 async def _login(given: Credentials, buckets: Sequence[Bucket]) -> Response:
     attempt, account = await parts().db.run(_begin, given.username, buckets)
     if isinstance(attempt, Blocked):
-        raise _too_many(attempt.seconds)
+        raise too_many_attempts(attempt.seconds)
     # The same work and the same words, whether there is such a user or not. What nobody can have set is not hashed.
     possible = len(given.password) <= rules.MAX_PASSWORD
     stored = None if account is None else account.password_hash
@@ -183,16 +182,6 @@ def _succeed(
     if signed_in:
         attempts.take_back(conn, attempt, own)
     return signed_in
-
-
-def _too_many(seconds: float) -> Problem:
-    wait = max(1, math.ceil(seconds))
-    return Problem(
-        429,
-        "too_many_attempts",
-        f"Too many failed attempts from here. Try again in {wait} s.",
-        headers={"Retry-After": str(wait)},
-    )
 
 
 def _crowded() -> Problem:

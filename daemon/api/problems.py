@@ -7,6 +7,7 @@ say what kind of problem it is; the gateway's own problems look the same.
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -87,6 +88,13 @@ def invalid(*errors: tuple[str, str]) -> Problem:
     found = [FieldError(field=field, message=message) for field, message in errors]
     said = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in found)
     return Problem(422, "validation_failed", said + ".", errors=found)
+
+
+def too_many_attempts(seconds: float) -> Problem:
+    """The 429 for a client that is blocked for so long."""
+    wait = max(1, math.ceil(seconds))
+    detail = f"Too many failed attempts from here. Try again in {wait} s."
+    return Problem(429, "too_many_attempts", detail, headers={"Retry-After": str(wait)})
 
 
 # pydantic's words are for programmers; these are for people. {…} is filled from the error's own numbers.

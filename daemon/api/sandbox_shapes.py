@@ -68,7 +68,7 @@ class SandboxChange(Body):
 
 
 class Sandbox(Shape):
-    """A sandbox. ``url`` holds no secret."""
+    """A sandbox. ``url`` holds no secret. ``agentInfo``: what a local one's machine said of itself."""
 
     id: str
     workspace_id: str
@@ -85,6 +85,7 @@ class Sandbox(Shape):
     idle_timeout: str
     cpu: str
     memory: str
+    agent_info: dict[str, str] | None
 
 
 def sandbox_shape(parts: ApiParts, row: SandboxRow) -> Sandbox:
@@ -107,6 +108,7 @@ def sandbox_shape(parts: ApiParts, row: SandboxRow) -> Sandbox:
         idle_timeout=row.idle_timeout or values.duration_text(settings.idle_timeout),
         cpu=row.cpu or f"{settings.agent_cpu_limit:g}",
         memory=row.memory or values.size_text(settings.agent_memory_limit),
+        agent_info=None if row.agent_info is None else dict(row.agent_info),
     )
 
 

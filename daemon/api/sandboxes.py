@@ -170,7 +170,10 @@ async def change_sandbox(wanted: SandboxChange, sandbox_id: str) -> Response:
 
 
 @blueprint.delete("/api/sandboxes/<sandbox_id>")
-@describe({204: Answer("Being deleted, with its home; the workspace's disk stays.")}, problems=[404])
+@describe(
+    {204: Answer("Being deleted, with its home; the workspace's disk, or a local one's machine, stays.")},
+    problems=[404],
+)
 async def delete_sandbox(sandbox_id: str) -> Response:
     """Delete a sandbox: developers and up."""
     await parts().db.run(_deleted, sandbox_id, guard.current_user().id)

@@ -67,8 +67,8 @@ def _count(conn: Connection, bucket: Bucket, failures: int) -> datetime | None:
     return None if row is None else row[0]
 
 
-def take_back(conn: Connection, attempt: Attempt, own: Bucket) -> None:
-    """The attempt succeeded: ``own`` begins anew, and in the others it did not count.
+def take_back(conn: Connection, attempt: Attempt, own: Bucket | None) -> None:
+    """The attempt succeeded: ``own``, if there is one, begins anew, and in the others it did not count.
 
     Others lose this one count only, or whoever has an account could guess at others' between two sign-ins.
     """

@@ -23,7 +23,7 @@ MEMBERS = set(ROLES)
 DEVELOPERS = MEMBERS - {"guest"}
 FIELDS = {
     "id", "workspaceId", "name", "type", "status", "statusReason", "isLocal", "url", "createdAt", "lastActivityAt",
-    "pausedAt", "lastHeartbeatAt", "idleTimeout", "cpu", "memory",
+    "pausedAt", "lastHeartbeatAt", "idleTimeout", "cpu", "memory", "agentInfo",
 }  # fmt: skip
 
 
@@ -62,6 +62,7 @@ async def test_create_and_read(crew: Crew) -> None:
         "idleTimeout": "30m",
         "cpu": "2",
         "memory": "2Gi",
+        "agentInfo": None,
     }
     assert made["createdAt"].endswith("Z")
     assert await body_of(await crew["guest"].get(f"/api/sandboxes/{made['id']}")) == made
