@@ -26,12 +26,13 @@ from daemon.db.database import DatabaseUnavailable
 from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.gateway.limits import MAX_ANTHROPIC_BODY
 from daemon.secret import token_hash
-from daemon.wire.exchange import RequestHead, ResponseHead, Upstream, UpstreamError
+from protocol.messages import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from daemon.anthropic.book import UsageBook
+    from daemon.wire.exchange import Upstream, UpstreamError
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from daemon.wire.exchange import Headers, RequestHead, ResponseHead, Upstream, UpstreamError
+    from daemon.wire.exchange import Upstream, UpstreamError
+    from protocol.headers import Headers
+    from protocol.messages import RequestHead, ResponseHead
 
 
 @dataclass(slots=True)

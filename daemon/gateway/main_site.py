@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from daemon.gateway import limits
 from daemon.gateway.exchange import Decision, Forward, Reply, Request, Site
 from daemon.gateway.replies import problem
-from daemon.wire.exchange import RequestHead, Upstream, UpstreamError
 from protocol.headers import request_headers
+from protocol.messages import RequestHead
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from daemon.wire.exchange import Upstream, UpstreamError
 
 _ANTHROPIC = b"/proxy/anthropic"
 

@@ -20,14 +20,15 @@ from daemon.gateway.kernel import bound_unsent
 from daemon.gateway.reading import BadRequest
 from daemon.gateway.replies import CONTINUE, head_bytes, informational_bytes, reason, refusal
 from daemon.gateway.splicing import AVAILABLE, splice
-from daemon.wire.exchange import Headers, ResponseHead, UpstreamError
-from protocol.headers import end_to_end
+from daemon.wire.exchange import UpstreamError
+from protocol.headers import Headers, end_to_end
 
 if TYPE_CHECKING:
     from daemon.gateway.client import Client
     from daemon.gateway.exchange import Forward, Reply
     from daemon.gateway.reading import Head
     from daemon.wire.exchange import Exchange
+    from protocol.messages import ResponseHead
 
 _END_SECONDS = 5.0  # for Forward.on_end: one small transaction
 # What acts on the client's state waits for the final head, which the site gets to see.

@@ -11,7 +11,8 @@ from daemon.gateway.exchange import Reply
 
 if TYPE_CHECKING:
     from daemon.gateway.reading import BadRequest
-    from daemon.wire.exchange import Headers, ResponseHead
+    from protocol.headers import Headers
+    from protocol.messages import ResponseHead
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from daemon.gateway.exchange import Reply, Request
 from daemon.pages import State, Subject, render, render_problem
+from daemon.sandboxes.status import LOCAL
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -25,10 +26,10 @@ _BY_STATUS = {
 }
 
 
-def _paused_for(sandbox: SandboxRow) -> float | None:
-    if sandbox.status != "paused" or sandbox.paused_at is None:
-        return None
-    return (datetime.now(UTC) - sandbox.paused_at).total_seconds()
+def _since(sandbox: SandboxRow) -> float | None:
+    """For how many seconds it has been paused or offline."""
+    since = {"paused": sandbox.paused_at, "offline": sandbox.last_heartbeat_at}.get(sandbox.status)
+    return None if since is None else (datetime.now(UTC) - since).total_seconds()
 
 
 class SandboxPages:
@@ -76,8 +77,11 @@ class SandboxPages:
 
     def for_status(self, request: Request, sandbox: SandboxRow, resume_url: str) -> Reply:
         """The sandbox is not running."""
-        resumable = sandbox.type == "cloud" and sandbox.status in ("paused", "failed")
-        return self._about(request, _BY_STATUS[sandbox.status], sandbox, resume_url if resumable else "")
+        resumable = sandbox.type != LOCAL and sandbox.status in ("paused", "failed")
+        state = _BY_STATUS[sandbox.status]
+        if state is State.DELETING and sandbox.type == LOCAL:
+            state = State.LOCAL_DELETING
+        return self._about(request, state, sandbox, resume_url if resumable else "")
 
     def resuming(self, request: Request, sandbox: SandboxRow) -> Reply:
         """It was asked to resume just now."""
@@ -94,10 +98,11 @@ class SandboxPages:
         subject = Subject(
             name=sandbox.name,
             reason=sandbox.status_reason or "",
-            elapsed=_paused_for(sandbox),
+            elapsed=_since(sandbox),
             main_url=self._main,
             action_url=action_url,
-            logs_url=f"{self._main}api/sandboxes/{sandbox.id}/logs",
+            # A local one's log is on its machine.
+            logs_url="" if sandbox.type == LOCAL else f"{self._main}api/sandboxes/{sandbox.id}/logs",
             port=port,
         )
         return self._reply(request, state, subject)

@@ -14,9 +14,9 @@ from daemon.cookies import CookieNames, is_ours
 from daemon.gateway import limits
 from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.secret import new_token, token_hash
-from daemon.wire.exchange import RequestHead, ResponseHead
 from daemon.wire.http1 import Http1Upstream
 from protocol.headers import Headers, request_headers, without_cookies, without_query_parameter
+from protocol.messages import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,15 +5,13 @@ An upstream is asked at the level of an exchange, because a tunnel carries reque
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from daemon.wire.sockets import SocketStream
-
-Headers = list[tuple[bytes, bytes]]  # names in lower case; repeated names stay repeated
+    from protocol.messages import RequestHead, ResponseHead
 
 
 class UpstreamError(Exception):
@@ -34,28 +32,6 @@ class UpstreamRefused(UpstreamError):
         super().__init__(text)
         self.status = status
         self.code = code
-
-
-@dataclass(slots=True)
-class RequestHead:
-    """A request towards an upstream. Headers are end-to-end ones; framing is in ``body_length`` and ``upgrade``."""
-
-    method: bytes
-    target: bytes
-    headers: Headers
-    body_length: int | None = 0  # bytes; None: not known beforehand
-    upgrade: bytes | None = None  # value of the Upgrade header, if the connection may switch
-
-
-@dataclass(slots=True)
-class ResponseHead:
-    """A response head from an upstream: 1xx or final. ``body_length`` as in :class:`RequestHead`."""
-
-    status: int
-    reason: bytes
-    headers: Headers
-    body_length: int | None = 0
-    upgrade: bytes | None = None  # with status 101
 
 
 class Exchange(Protocol):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import h11
 
 from daemon.wire import limits
-from daemon.wire.exchange import Headers, RequestHead, ResponseHead, UpstreamError
+from daemon.wire.exchange import UpstreamError
 from daemon.wire.pool import ConnectionPool, PlainOrTLS
 from daemon.wire.sockets import SocketStream
-from protocol.headers import tokens
+from protocol.headers import Headers, tokens
+from protocol.messages import RequestHead, ResponseHead
 from protocol.plainheads import PlainHead, plain_response
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from daemon.anthropic.site import AnthropicSite
 from daemon.db.database import DatabaseUnavailable
 from daemon.gateway.exchange import Forward, Reply, Request
 from daemon.secret import token_hash
-from daemon.wire.exchange import Exchange, ResponseHead, UpstreamError
+from daemon.wire.exchange import Exchange, UpstreamError
+from protocol.messages import ResponseHead
 from tests.standins.messages import Json, answer, event_bytes
 
 if TYPE_CHECKING:

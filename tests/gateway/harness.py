@@ -26,10 +26,10 @@ from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.gateway.listener import Listener, open_sockets
 from daemon.gateway.replies import problem
 from daemon.wire import limits as wire_limits
-from daemon.wire.exchange import RequestHead, UpstreamError
 from daemon.wire.http1 import Http1Upstream
 from daemon.wire.sockets import connect_tcp
 from protocol.headers import request_headers
+from protocol.messages import RequestHead
 from tests.gateway.peer import PATIENCE, Peer, eventually
 from tests.gateway.strict import Violation
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from daemon.gateway.origin import Networks
-    from daemon.wire.exchange import Upstream
+    from daemon.wire.exchange import Upstream, UpstreamError
     from tests.gateway.strict import Message
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

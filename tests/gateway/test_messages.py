@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import pytest
 
 from daemon.gateway.exchange import Reply, Request
 from daemon.gateway.reading import BadRequest
 from daemon.gateway.replies import head_bytes, informational_bytes, problem, reason, refusal, reply_bytes
-from daemon.wire.exchange import Headers, ResponseHead
+from protocol.messages import ResponseHead
+
+if TYPE_CHECKING:
+    from protocol.headers import Headers
 
 
 def ask(method: bytes = b"GET", target: bytes = b"/", headers: Headers | None = None) -> Request:

@@ -15,7 +15,7 @@ from tests.gateway.peer import eventually
 from tests.gateway.strict import statuses
 
 if TYPE_CHECKING:
-    from daemon.wire.exchange import ResponseHead
+    from protocol.messages import ResponseHead
 
 
 def answer(*headers: bytes, body: bytes = b"ok", status: bytes = b"200 OK") -> bytes:

@@ -18,7 +18,7 @@ from tests.gateway.harness import GET, OK, Gateway, gateway, limit, quick
 from tests.gateway.peer import MOST_IN_FLIGHT, SOON, Peer, eventually
 
 if TYPE_CHECKING:
-    from daemon.wire.exchange import ResponseHead
+    from protocol.messages import ResponseHead
 
 ASK = (
     b"GET /socket HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.wire.exchange import RequestHead, UpstreamError, UpstreamRefused, UpstreamTimeout
+from daemon.wire.exchange import UpstreamError, UpstreamRefused, UpstreamTimeout
 from daemon.wire.http1 import Http1Upstream, request_bytes
+from protocol.messages import RequestHead
 
 if TYPE_CHECKING:
     from daemon.wire.sockets import SocketStream
