@@ -105,12 +105,14 @@ def test_the_problem_for_programs_says_the_same(state: State) -> None:
 
 
 def test_each_state_has_a_code_of_its_own_and_the_status_of_the_contract() -> None:
-    codes = [state.value.code for state in State]
+    # To a program it is the same, whether a sandbox here or a machine elsewhere goes.
+    codes = [state.value.code for state in State if state is not State.LOCAL_DELETING]
     assert len(set(codes)) == len(codes)
     statuses = {state.name: state.value.status for state in State}
     assert statuses["NOT_FOUND"] == 404
     assert statuses["NO_ACCESS"] == 403
     assert statuses["MISDIRECTED"] == 421
+    assert statuses["TOO_LARGE_FOR_AGENT"] == 413
     assert {statuses[name] for name in ("STARTING", "RESUMING", "PAUSED", "OFFLINE", "FAILED")} == {503}
 
 
@@ -121,6 +123,30 @@ def test_the_starting_page_refreshes_itself_and_a_paused_one_does_not() -> None:
     assert _header(starting, b"retry-after") == "2"
     for state in (State.PAUSED, State.FAILED, State.NO_ACCESS, State.NOT_FOUND, State.SIGNED_OUT, State.UPSTREAM_BROKE):
         assert b"http-equiv" not in render(state, FULL).body
+
+
+def test_what_a_tunnel_cannot_do_is_said_with_a_way_out() -> None:
+    """Contract, section 5: a request that does not fit gets 413 with a clear message."""
+    for state, status, way_out in (
+        (State.LOCAL_PORT, 404, "on the machine itself"),
+        (State.TUNNEL_BUSY, 503, "try again in a moment"),
+        (State.TOO_LARGE_FOR_AGENT, 413, "Update the agent"),
+        (State.NO_UPGRADE, 501, "Update the agent"),
+    ):
+        page = render(state, FULL)
+        assert page.status == status
+        assert way_out in _Document(page).text
+        assert way_out in json.loads(render_problem(state, FULL).body)["detail"]
+        assert b"http-equiv" not in page.body, "what one has typed into the page before is not thrown away"
+    assert "32 KiB" in _Document(render(State.TOO_LARGE_FOR_AGENT, FULL)).text
+    assert "Port 3000" in _Document(render(State.LOCAL_PORT, FULL)).text
+    assert _header(render(State.TUNNEL_BUSY, FULL), b"retry-after") == "2"
+
+
+def test_a_machine_that_is_removed_loses_nothing() -> None:
+    text = _Document(render(State.LOCAL_DELETING, FULL)).text
+    assert "home directory" not in text
+    assert "stays as it is" in text
 
 
 def test_the_failed_page_shows_the_reason_and_what_to_do() -> None:

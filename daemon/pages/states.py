@@ -102,6 +102,14 @@ class State(Enum):
         "{name} is being deleted",
         "The sandbox and its home directory are being removed. The disk that the workspace shares is kept.",
     )
+    LOCAL_DELETING = Look(
+        404,
+        "sandbox_deleting",
+        "Deleting",
+        "away",
+        "{name} is being removed",
+        "The machine is being disconnected for good. What runs and lies on it stays as it is.",
+    )
     NO_ACCESS = Look(
         403,
         "no_access",
@@ -168,6 +176,44 @@ class State(Enum):
         "port, and try again.",
         action="Try again",
         retry_after=SOON,
+    )
+    LOCAL_PORT = Look(
+        404,
+        "local_port",
+        "Not reachable",
+        "search",
+        "Port {port} of this machine is not reachable here",
+        "{name} runs on a connected machine, and only its opencode is reached from outside, no other port. Nothing "
+        "there was changed. Use the port on the machine itself, or start the web server in a sandbox of this server.",
+    )
+    TUNNEL_BUSY = Look(
+        503,
+        "tunnel_busy",
+        "Busy",
+        "wait",
+        "{name} is busy",
+        "Too many requests are under way to this machine at once. This one was not sent, nothing is lost. Close tabs "
+        "that are not needed, or try again in a moment.",
+        action="Try again",
+        retry_after=SOON,
+    )
+    TOO_LARGE_FOR_AGENT = Look(
+        413,
+        "too_large_for_agent",
+        "Too large",
+        "stop",
+        "This request is too large for {name}",
+        "The agent on that machine is of an older version, which takes requests of up to 32 KiB with everything in "
+        "them. This one was not sent; what was saved before is kept. Update the agent there, then any size will do.",
+    )
+    NO_UPGRADE = Look(
+        501,
+        "no_upgrade",
+        "Not possible",
+        "stop",
+        "{name} carries no terminals yet",
+        "The agent on that machine is of an older version, which carries pages but no terminals (WebSockets). Nothing "
+        "is lost. Update the agent there, and they work.",
     )
     TOO_MANY = Look(
         429,
