@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ class _Api:
         self.page = page
         self.signed_in = True
         self.role = "owner"
+        self.code_seconds = 599.0
         self.calls: list[tuple[str, str, Any]] = []
         self.refusals: dict[str, dict[str, Any]] = {}
         self.sandboxes: list[dict[str, Any]] = []
@@ -91,6 +93,9 @@ class _Api:
             return _json([{"id": "w1", "name": f"Team {NASTY}", "role": self.role}])
         if path == "/api/workspaces/w1/usage":
             return _json({"days": [_usage("claude"), _usage("claude"), _usage(NASTY)], "totals": _usage("", 3)})
+        if path == "/api/workspaces/w1/agent-code":
+            expires = datetime.now(UTC) + timedelta(seconds=self.code_seconds)
+            return _json({"code": "7K2M-9QXA-04TD", "expiresAt": expires.isoformat()}) | {"status": 201}
         if path == "/api/workspaces/w1/sandboxes":
             return self._sandboxes(method, body)
         if path.startswith("/api/sandboxes/"):
@@ -114,6 +119,10 @@ class _Api:
         self.page.fill("#username", name)
         self.page.fill("#password", "correct horse")
         self.page.click("#sign-in-button")
+
+    def refresh(self) -> None:
+        """An event would do it; the stub's stream ends after each, so it is whatever loads the list."""
+        self.page.evaluate("document.querySelector('.create').requestSubmit()")
 
     def row(self, name: str) -> Any:
         return self.page.locator(".sandbox", has_text=name)
@@ -228,6 +237,111 @@ async def test_see_create_pause_resume_and_delete(browse: Browse) -> None:
         target = api.row("alpha").locator("text=Open")
         assert target.get_attribute("href") == "/api/sandboxes/a000000000000000/open"
         assert (target.get_attribute("target"), target.get_attribute("rel")) == ("_blank", "noopener")
+
+    await browse(visit)
+
+
+COMMAND = f"cli-server agent connect --server {ORIGIN} --code 7K2M-9QXA-04TD"
+
+
+@pytest.mark.needs("chromium")
+async def test_connect_a_machine(browse: Browse) -> None:
+    def visit(api: _Api) -> None:
+        page = api.page
+        api.add("old laptop", "running", type="local")
+        page.goto(ORIGIN)
+        page.click("text=Connect a machine")
+        panel = page.locator(".joining")
+        panel.locator("text=Waiting for the machine.").wait_for()
+        assert ("POST", "/api/workspaces/w1/agent-code", {}) in api.calls
+        assert panel.locator(".command code").inner_text() == COMMAND
+        assert panel.locator(".code").inner_text() == "7K2M-9QXA-04TD"
+        assert re.fullmatch(r"works once, for 9:[0-5]\d more", panel.locator(".left").inner_text())
+
+        panel.locator("text=Copy").click()
+        panel.locator("text=Marked: press Ctrl+C").wait_for()
+        assert page.evaluate("getSelection().toString()") == COMMAND
+        clipboard = "{ writeText: async (text) => { window.copied = text; } }"
+        page.evaluate(f"Object.defineProperty(navigator, 'clipboard', {{ value: {clipboard} }})")
+        panel.locator(".copy").click()
+        panel.locator("text=Copied").wait_for()
+        assert page.evaluate("window.copied") == COMMAND
+
+        sandbox = api.add(f"new {NASTY}", "offline", type="local")
+        api.refresh()
+        panel.locator(f"text=“new {NASTY}” has joined").wait_for()
+        assert not panel.locator(".code").is_visible()
+        sandbox["status"] = "running"
+        api.refresh()
+        panel.locator(f"text=“new {NASTY}” is connected.").wait_for()
+        panel.locator("text=Close").click()
+        assert not panel.is_visible()
+
+    await browse(visit)
+
+
+@pytest.mark.needs("chromium")
+async def test_a_code_that_expires_is_not_shown_any_more(browse: Browse) -> None:
+    def visit(api: _Api) -> None:
+        api.code_seconds = 1.6
+        api.page.goto(ORIGIN)
+        api.page.click("text=Connect a machine")
+        api.page.locator(".code").wait_for()
+        api.page.wait_for_selector("text=The code has expired")
+        assert not api.page.locator(".joining .command").is_visible()
+        api.code_seconds = 60
+        api.page.click("text=Connect a machine")
+        api.page.wait_for_selector("text=Waiting for the machine.")
+        assert api.page.locator(".joining .command").is_visible()
+
+    await browse(visit)
+
+
+@pytest.mark.needs("chromium")
+async def test_a_guest_connects_no_machine(browse: Browse) -> None:
+    def visit(api: _Api) -> None:
+        api.role = "guest"
+        api.add("laptop", "running", type="local")
+        api.page.goto(ORIGIN)
+        api.row("laptop").wait_for()
+        assert not api.page.locator(".connect").is_visible()
+        assert api.row("laptop").locator("button, a").count() == 0
+
+    await browse(visit)
+
+
+@pytest.mark.needs("chromium")
+async def test_local_sandboxes(browse: Browse) -> None:
+    def visit(api: _Api) -> None:
+        page = api.page
+        api.add("cloud", "running")
+        api.add("tower", "running", type="local", agentInfo={"host": "desk", "system": NASTY})
+        api.add("tablet", "offline", type="local", lastHeartbeatAt="2020-01-01T00:00:00Z")
+        api.add("watch", "offline", type="local", lastHeartbeatAt=None)
+        page.goto(ORIGIN)
+        api.row("watch").wait_for()
+        actions = {
+            name: api.row(name).locator(".actions > *").all_inner_texts() for name in ("cloud", "tower", "tablet")
+        }
+        assert actions == {"cloud": ["Open", "Pause", "Delete"], "tower": ["Open", "Delete"], "tablet": ["Delete"]}
+        badges = [badge.is_visible() for badge in page.locator(".badge").all()]
+        assert badges == [False, True, True, True]
+        assert api.row("tower").locator(".badge").get_attribute("title") == f"host: desk\nsystem: {NASTY}"
+        assert "seen" in api.row("tablet").locator(".since").inner_text()
+        assert "not seen yet" in api.row("watch").locator(".since").inner_text()
+        assert f"agent connect --server {ORIGIN}" in api.row("tablet").locator(".hint").inner_text()
+        assert not api.row("tower").locator(".hint").is_visible()
+        said: list[str] = []
+
+        def hear(dialog: Any) -> None:
+            said.append(dialog.message)
+            dialog.accept()
+
+        page.once("dialog", hear)
+        api.row("tablet").locator("text=Delete").click()
+        api.row("tablet").wait_for(state="detached")
+        assert "home directory" not in said[0]
+        assert "stay as they are" in said[0]
 
     await browse(visit)
 
@@ -367,6 +481,8 @@ async def test_it_fits_a_phone_and_a_desk(browse: Browse, scheme: str, width: in
         api.sign_in()
         api.row("broken").wait_for()
         page.click("summary")
+        page.click("text=Connect a machine")
+        page.locator(".code").wait_for()
         page.screenshot(path=ARTIFACTS / f"home-{scheme}-{width}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         unlabelled = "[...document.querySelectorAll('input')].filter((input) => !input.labels.length).length"

@@ -1,4 +1,4 @@
-// The plain page of the main site: sign in, see the sandboxes, create, open, pause, resume and delete them.
+// The plain page of the main site: sign in, see the sandboxes, create, open, pause, resume and delete them, connect machines.
 // What it shows is what the server said last. Everything is set as text, never as HTML.
 
 const byId = (id) => document.getElementById(id);
@@ -8,7 +8,7 @@ const EVENTS = ["created", "updated", "deleted"].flatMap((what) =>
   ["sandbox", "workspace", "member"].map((kind) => `${kind}.${what}`));
 
 const state = { registering: false, events: null, since: null, timer: 0, refreshing: null, again: false };
-const sections = new Map(); // workspace id -> {node, rows}
+const sections = new Map(); // workspace id -> {node, rows, ids, joining}
 
 // --- Talking to the server
 
@@ -246,7 +246,9 @@ function makeSection(workspace) {
       input.value = "";
     });
   });
-  return { node, rows: new Map() };
+  const section = { node, rows: new Map(), ids: new Set(), joining: null };
+  setUpJoining(section, workspace);
+  return section;
 }
 
 function updateSection(section, workspace, sandboxes, usage) {
@@ -254,12 +256,14 @@ function updateSection(section, workspace, sandboxes, usage) {
   const may = MAY_CHANGE.includes(workspace.role);
   node.querySelector("h2").textContent = workspace.name;
   node.querySelector(".role").textContent = workspace.role;
-  node.querySelector(".create").hidden = !may;
+  node.querySelector(".create").hidden = node.querySelector(".connect").hidden = !may;
   const empty = node.querySelector(".empty");
   empty.hidden = sandboxes.length > 0;
   empty.textContent = may ? "No sandboxes yet. “New sandbox” makes one; it takes some ten seconds." : "No sandboxes yet.";
   keep(rows, sandboxes, node.querySelector(".sandboxes"), makeRow, (row, sandbox) => updateRow(row, sandbox, may));
   updateUsage(node.querySelector(".usage"), usage);
+  section.ids = new Set(sandboxes.map((sandbox) => sandbox.id));
+  lookForMachine(section, may ? sandboxes : null);
 }
 
 function makeRow() {
@@ -274,9 +278,17 @@ function updateRow(row, sandbox, may) {
   const reason = node.querySelector(".reason");
   reason.hidden = !(sandbox.status === "failed" && sandbox.statusReason);
   reason.textContent = sandbox.statusReason ?? "";
+  const offline = sandbox.type === "local" && sandbox.status === "offline";
+  const seen = offline ? sandbox.lastHeartbeatAt : sandbox.lastActivityAt;
   const since = node.querySelector(".since");
-  since.textContent = sandbox.lastActivityAt ? `used ${ago(sandbox.lastActivityAt)}` : "not used yet";
-  since.title = sandbox.lastActivityAt ? new Date(sandbox.lastActivityAt).toLocaleString() : "";
+  since.textContent = seen ? `${offline ? "seen" : "used"} ${ago(seen)}` : offline ? "not seen yet" : "not used yet";
+  since.title = seen ? new Date(seen).toLocaleString() : "";
+  const badge = node.querySelector(".badge");
+  badge.hidden = sandbox.type !== "local";
+  badge.title = Object.entries(sandbox.agentInfo ?? {}).map(([name, value]) => `${name}: ${value}`).join("\n");
+  const hint = node.querySelector(".hint");
+  hint.hidden = !offline;
+  hint.textContent = `Its machine is not connected; nothing on it is lost. Wake it, or start the agent there again: ${command()}`;
   const shown = `${sandbox.status} ${may} ${sandbox.name}`;
   if (row.shown === shown) return; // the buttons stay, and the focus on them
   row.shown = shown;
@@ -286,7 +298,10 @@ function updateRow(row, sandbox, may) {
 function actions(sandbox) {
   const path = `/api/sandboxes/${sandbox.id}`;
   const found = [];
-  if (sandbox.status !== "deleting") found.push(link("Open", `${path}/open`, sandbox, sandbox.status === "running"));
+  const local = sandbox.type === "local"; // only whose machine it is can start it, so there is nothing to open before
+  if (sandbox.status === "running" || (!local && sandbox.status !== "deleting")) {
+    found.push(link("Open", `${path}/open`, sandbox, sandbox.status === "running"));
+  }
   if (sandbox.type === "cloud" && sandbox.status === "running") found.push(button("Pause", sandbox, () => api("POST", `${path}/pause`)));
   if (sandbox.type === "cloud" && sandbox.status === "paused") found.push(button("Resume", sandbox, () => api("POST", `${path}/resume`)));
   if (sandbox.type === "cloud" && sandbox.status === "failed") {
@@ -295,7 +310,9 @@ function actions(sandbox) {
   }
   if (sandbox.status !== "deleting") {
     found.push(button("Delete", sandbox, async () => {
-      const text = `Delete “${sandbox.name}”? Its home directory goes with it, for ever. The disk that the workspace shares is kept.`;
+      const text = local
+        ? `Delete “${sandbox.name}” from this list? Its machine is disconnected. What runs there and all its files stay as they are.`
+        : `Delete “${sandbox.name}”? Its home directory goes with it, for ever. The disk that the workspace shares is kept.`;
       if (confirm(text)) await api("DELETE", path);
     }));
   }
@@ -360,6 +377,73 @@ function updateUsage(node, usage) {
     return line;
   }));
 }
+
+// --- Connecting a machine
+
+function command(code) {
+  return `cli-server agent connect --server ${location.origin}${code ? ` --code ${code}` : ""}`;
+}
+
+function setUpJoining(section, workspace) {
+  const { node } = section;
+  const panel = node.querySelector(".joining");
+  const connect = node.querySelector(".connect");
+  connect.addEventListener("click", () => act(connect, async () => {
+    const { code, expiresAt } = await api("POST", `/api/workspaces/${workspace.id}/agent-code`);
+    section.joining = { until: new Date(expiresAt), before: section.ids, machine: null };
+    panel.querySelector(".command code").textContent = command(code);
+    panel.querySelector(".code").textContent = code;
+    panel.querySelector(".copy").textContent = "Copy";
+    showJoining(section);
+  }));
+  panel.querySelector(".close").addEventListener("click", () => {
+    section.joining = null;
+    showJoining(section);
+    connect.focus();
+  });
+  panel.querySelector(".copy").addEventListener("click", () => copyCommand(panel));
+}
+
+// The clipboard is there on https and on localhost only; elsewhere the command is marked, ready to be copied.
+async function copyCommand(panel) {
+  const source = panel.querySelector(".command code");
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    panel.querySelector(".copy").textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(source);
+    panel.querySelector(".copy").textContent = "Marked: press Ctrl+C";
+  }
+}
+
+// Has a machine come that was not there before the code was?
+function lookForMachine(section, sandboxes) {
+  const { joining } = section;
+  if (!joining) return;
+  if (sandboxes === null) section.joining = null; // no developer any more
+  else joining.machine = sandboxes.find((sandbox) => sandbox.type === "local" && !joining.before.has(sandbox.id)) ?? joining.machine;
+  showJoining(section);
+}
+
+function showJoining({ node, joining }) {
+  const panel = node.querySelector(".joining");
+  panel.hidden = !joining;
+  if (!joining) return;
+  const seconds = Math.max(0, Math.round((joining.until - Date.now()) / 1000));
+  const { machine } = joining;
+  let said = "Waiting for the machine.";
+  if (machine?.status === "running") said = `“${machine.name}” is connected.`;
+  else if (machine) said = `“${machine.name}” has joined; waiting for its connection.`;
+  else if (!seconds) said = "The code has expired, and no machine has come. “Connect a machine” makes a new one.";
+  const place = panel.querySelector(".said");
+  if (place.textContent !== said) place.textContent = said; // it is read aloud when it changes
+  for (const part of panel.querySelectorAll(".offer")) part.hidden = Boolean(machine) || !seconds;
+  panel.querySelector(".left").textContent = `works once, for ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")} more`;
+}
+
+setInterval(() => {
+  for (const section of sections.values()) if (section.joining) showJoining(section);
+}, 1000);
 
 function ago(time) {
   const seconds = Math.max(0, (Date.now() - new Date(time)) / 1000);
