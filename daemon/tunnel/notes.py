@@ -38,6 +38,10 @@ class Notes:
         self._begun: set[str] = set()  # connections whose beginning may be in the database
         self._pending: dict[_Key, Change] = {}
         self._taken: dict[_Key, Change] = {}
+        # Each news of a machine is an event for everybody who looks on. A machine that has always something new to say
+        # is heard once a round.
+        self._heard: set[str] = set()  # connections
+        self._unheard: dict[str, Mapping[str, object]] = {}
 
     # What happens
 
@@ -45,6 +49,9 @@ class Notes:
         """A connection has begun, or its machine says something (new) of itself."""
         if connection_id in self._live and self._newest.get(sandbox_id) != connection_id:
             return  # the last words of one that was replaced
+        if info is not None and connection_id in self._heard:
+            self._unheard[connection_id] = info
+            return
         self._live[connection_id] = sandbox_id
         self._newest[sandbox_id] = connection_id
         change = self._pending.setdefault((connection_id, True), Change(sandbox_id, connection_id, up=True))
@@ -69,12 +76,20 @@ class Notes:
             for key in list(self._pending)[:MOST_CHANGES]:
                 self._taken[key] = self._pending.pop(key)
             self._begun |= {connection for connection, up in self._taken if up}
+            self._heard |= {change.connection_id for change in self._taken.values() if change.info is not None}
         return sorted(self._taken.values(), key=lambda change: change.sandbox_id)  # sorted() keeps equal ones in order
 
     def done(self, refused: Sequence[str]) -> list[str]:
         """What was taken is in the database; ``refused``: but for these connections' beginnings. Those that end so."""
         self._taken.clear()
         return self.lost(refused)
+
+    def next_round(self) -> None:
+        """Hear machines that had more to say."""
+        unheard, self._unheard = self._unheard, {}
+        self._heard.clear()
+        for connection_id, info in unheard.items():
+            self.up(self._live[connection_id], connection_id, info)
 
     def lost(self, connections: Sequence[str]) -> list[str]:
         """These are not the connections of their sandboxes (any more). Those of them that had not ended."""
@@ -87,6 +102,8 @@ class Notes:
     def _forget(self, connection_id: str) -> None:
         sandbox_id = self._live.pop(connection_id)
         self._begun.discard(connection_id)
+        self._heard.discard(connection_id)
+        self._unheard.pop(connection_id, None)
         if self._newest.get(sandbox_id) == connection_id:
             del self._newest[sandbox_id]
 

@@ -71,7 +71,8 @@ class Presence:
     def up(self, sandbox_id: str, connection_id: str, info: Mapping[str, object] | None = None) -> None:
         """The sandbox is reached by this connection, and no more by an older one.
 
-        Again for the same connection: its machine says more of itself. ``None`` leaves what it said before.
+        Again for the same connection: its machine says more of itself, which is written at once the first time and then
+        with the next heartbeat. ``None`` leaves what it said before.
         """
         self._notes.up(sandbox_id, connection_id, info)
         self._noted.set()
@@ -135,6 +136,9 @@ class Presence:
         ours = self._notes.written()
         kept, expired = await self._db.run(beat, ours, expire=self._may_expire)
         self._may_expire = True
+        self._notes.next_round()
+        if self._notes.waiting:
+            self._noted.set()
         if expired:
             log.warning("tunnels of a daemon that is gone are offline", sandboxes=expired)
         self._tell(self._notes.lost([connection for connection in ours if connection not in kept]))

@@ -91,13 +91,36 @@ def test_what_a_machine_says_comes_with_its_beginning_or_later() -> None:
     (change,) = notes.take()
     assert change.info == {"host": "x"}
     notes.up("s", "a", {"host": "y"})
+    notes.up("s", "a", {"host": "z"})
     assert change.info == {"host": "x"}, "it is being written by a thread"
     notes.done(())
+    assert taken(notes) == [], "one that has always something new to say is heard once a round"
+    notes.next_round()
     (change,) = notes.take()
-    assert (change.up, change.info) == (True, {"host": "y"})
+    assert (change.up, change.info) == (True, {"host": "z"})
+    notes.up("s", "a", {"host": "x"})
     notes.down("a")
     notes.done(())
+    notes.next_round()
     assert written(notes) == [("down", "a")]
+
+
+def test_a_machine_is_heard_when_it_first_speaks() -> None:
+    notes = Notes()
+    notes.up("s", "a", None)
+    written(notes)
+    notes.up("s", "a", {"host": "x"})
+    assert written(notes) == [("up", "a")]
+
+
+def test_who_is_replaced_has_nothing_more_to_say() -> None:
+    notes = Notes()
+    notes.up("s", "old", {"host": "x"})
+    written(notes)
+    notes.up("s", "old", {"host": "y"})
+    notes.up("s", "new", None)
+    notes.next_round()
+    assert written(notes) == [("up", "new")]
 
 
 def test_who_is_refused_is_told_once() -> None:
@@ -154,6 +177,7 @@ class _Model:
             self.notes.up(str(how), str(number), None)
         elif what == "write":
             self.write(str(how))
+            self.notes.next_round()
         elif isinstance(how, int) and how in self.live:
             if what == "again":
                 self.notes.up(self.sandboxes[how], str(how), {"host": "x"})

@@ -87,9 +87,10 @@ async def serving(presence: Presence) -> AsyncIterator[None]:
 async def test_a_connection_is_written_as_it_comes_and_goes(boxes: Database) -> None:
     presence = Presence(boxes, only_one=False)
     async with serving(presence):
-        presence.up(BOX, "1", {"host": "laptop"})
+        presence.up(BOX, "1")
         assert await presence.written("1")
         assert await statuses(boxes) == {BOX: "running", OTHER: "offline"}
+        presence.up(BOX, "1", {"host": "laptop"})
         presence.up(BOX, "1", {"host": "laptop", "system": "Linux"})
         assert await presence.written("1")
         rows = await execute(boxes, "SELECT agent_info FROM sandboxes WHERE id = %s", BOX)
@@ -98,6 +99,19 @@ async def test_a_connection_is_written_as_it_comes_and_goes(boxes: Database) -> 
         assert not await presence.written("1")
         assert await statuses(boxes) == {BOX: "offline", OTHER: "offline"}
         assert not await presence.written("never heard of")
+
+
+async def test_a_machine_that_says_something_new_all_the_time_makes_few_events(boxes: Database) -> None:
+    presence = Presence(boxes, only_one=False)
+    count = "SELECT count(*) FROM events WHERE kind = 'sandbox.updated'"
+    for number in range(20):
+        presence.up(BOX, "1", {"load": number})
+        await presence.flush()
+    assert await execute(boxes, count) == [(1,)]
+    await presence.beat()
+    await presence.flush()
+    assert await execute(boxes, "SELECT agent_info FROM sandboxes WHERE id = %s", BOX) == [({"load": "19"},)]
+    assert await execute(boxes, count) == [(2,)]
 
 
 async def test_the_clean_up_of_an_older_connection_leaves_the_newer(boxes: Database) -> None:
