@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from daemon.agent.cli import agent
 from daemon.config import SETTINGS, ConfigError, load
 from daemon.version import version
 
@@ -31,8 +32,13 @@ _FAILED, _WRONG, _INTERRUPTED = 1, 2, 130
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version(), message="cli-server %(version)s")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """opencode for a team, in the browser, from your own server."""
+    context.obj = os.environ
+
+
+main.add_command(agent)
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -155,6 +155,7 @@ _LOOKS = {"environ", "environb", "getenv", "getenvb"}
 # Where the environment may be looked at, and why.
 ENVIRONMENT = {
     "daemon.cli": "hands it to daemon.config, the one reader of settings",
+    "daemon.agent.__main__": "hands it to daemon.agent.cli, as daemon.cli does",
     "backends.launcher": "a program of its own, whose environment is the sandbox's",
 }
 

@@ -1,0 +1,187 @@
+"""``agent connect``: registers, sees to opencode, and keeps one tunnel to the server."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from daemon.agent.addresses import parse_server
+from daemon.agent.backoff import LASTED, Backoff
+from daemon.agent.choosing import choose, stop_words
+from daemon.agent.credentials import Credentials
+from daemon.agent.dial import Dialer, tls_context
+from daemon.agent.errors import AgentError, Refused, Trouble, shown
+from daemon.agent.handshake import open_tunnel
+from daemon.agent.opencode import Opencode
+from daemon.agent.proxies import choose_proxy
+from daemon.agent.registration import register
+from daemon.agent.serving import Ending, SessionEnded
+from daemon.agent.stopping import Stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from daemon.agent.addresses import OpencodeAddress, Server
+    from daemon.agent.credentials import Registration
+    from daemon.agent.handshake import Dialed
+    from daemon.agent.serving import MakeServe, Serve
+    from daemon.agent.voice import Voice
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person asks for. Without ``code`` a saved registration is used."""
+
+    server: Server | None
+    opencode: OpencodeAddress
+    code: str | None = None
+    name: str | None = None
+    host_name: str = "laptop"  # what a new registration is called if it gets no name
+    auto_start: bool = True
+
+
+class Agent:
+    """One run of ``agent connect``. ``folder`` is ``~/.cli-server``; ``environ`` names proxies, CAs and opencode."""
+
+    def __init__(
+        self,
+        options: Options,
+        environ: Mapping[str, str],
+        folder: Path,
+        voice: Voice,
+        make_serve: MakeServe,
+        *,
+        stopping: Stopping | None = None,
+        opencode: Opencode | None = None,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._options = options
+        self._environ = environ
+        self._credentials = Credentials(folder)
+        self._voice = voice
+        self._make_serve = make_serve
+        self._stopping = stopping or Stopping()
+        self._backoff = Backoff(dice)
+        self._opencode = opencode or Opencode(
+            options.opencode, environ, folder, voice, auto_start=options.auto_start, random=dice
+        )
+
+    async def run(self) -> None:
+        """Run until a signal. Raises :class:`AgentError`, in the groups of nurseries, when it cannot go on."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._stopping.listen)
+            with self._stopping.scope:
+                await self._work()
+            nursery.cancel_scope.cancel()
+
+    async def _work(self) -> None:
+        saved = self._credentials.load()
+        for note in self._credentials.notes:
+            self._voice.say(note)
+        if self._options.code is not None:
+            registration, dialer = None, self._dialer(self._options.server)
+            self._credentials.check_writable()
+        else:
+            server = self._options.server
+            registration = choose(saved, None if server is None else server.url, self._options.name)
+            dialer = self._dialer(parse_server(registration.server))
+        await self._opencode.prepare()  # what it lacks is known before a code is used up
+        if registration is None:
+            registration = await self._register(dialer)
+        async with self._opencode.running() as local:
+            await self._keep_connected(registration, dialer, self._make_serve(local, self._stopping.draining))
+
+    def _dialer(self, server: Server | None) -> Dialer:
+        if server is None:
+            raise AgentError("a code is for one server; name it with --server")
+        if not server.tls and not server.is_local:
+            self._voice.say(
+                f"warning: {server.url} is not encrypted: everybody on the way can read and change what passes; "
+                "use https:// if the server has it"
+            )
+        context = tls_context(self._environ) if server.tls else None
+        return Dialer(server, choose_proxy(self._environ, server), context)
+
+    async def _register(self, dialer: Dialer) -> Registration:
+        name = self._options.name or self._options.host_name
+        registration = await register(dialer, self._options.code or "", name)
+        self._credentials.put_first(registration)
+        self._voice.say(f"registered as {name}; the credentials are in {self._credentials.path}")
+        return registration
+
+    async def _keep_connected(self, registration: Registration, dialer: Dialer, serve: Serve) -> None:
+        """One connection after the other, until the agent stops. Raises :class:`AgentError` for what is final."""
+        used = False
+        while True:
+            try:
+                dialed = await open_tunnel(dialer, registration)
+            except Trouble as trouble:
+                wait = self._failed(f"{trouble}; trying again", trouble.retry_after)
+            except Refused as refused:
+                wait = self._refused(refused, registration)
+            else:
+                if not used:
+                    self._credentials.put_first(registration)
+                    used = True
+                wait = await self._served(dialed, registration, dialer, serve)
+            if self._stopping.draining.is_set():
+                return
+            await trio.sleep(wait)
+
+    def _failed(self, text: str, retry_after: float | None = None) -> float:
+        self._voice.trouble(text)
+        return self._backoff.failed(retry_after)
+
+    def _refused(self, refused: Refused, registration: Registration) -> float:
+        """How long to wait after an answer that is no tunnel. Raises :class:`AgentError` where waiting is no use."""
+        final = stop_words(refused.status, refused.detail, registration)
+        if final is not None:
+            raise AgentError(final)
+        said = f" ({refused.detail})" if refused.detail else ""
+        if 300 <= refused.status < 400:
+            said = f", and wants us to go to {refused.location or 'nowhere'}; the agent stays with the server it knows"
+        text = f"{registration.server} does not open the tunnel (status {refused.status}){said}; trying again"
+        return self._failed(text, refused.retry_after)
+
+    async def _served(self, dialed: Dialed, registration: Registration, dialer: Dialer, serve: Serve) -> float:
+        """Serve one tunnel; how long to wait after it. Raises :class:`AgentError` where waiting is no use."""
+        self._greet(dialed, registration, dialer.server)
+        began = trio.current_time()
+        ended = SessionEnded("the server closed it")
+        try:
+            with self._stopping.serving():
+                await serve(dialed)
+        except SessionEnded as error:
+            ended = error
+        except OSError as error:
+            ended = SessionEnded(f"it broke off ({shown(str(error))})")
+        finally:
+            dialed.stream.close()
+        if self._stopping.draining.is_set():
+            return 0.0
+        return self._after(ended, trio.current_time() - began, registration)
+
+    def _greet(self, dialed: Dialed, registration: Registration, server: Server) -> None:
+        url = server.sandbox_url(registration.sandbox_id)
+        where = f"open at {url}" if url else f"open on {registration.server} (sandbox {registration.sandbox_id})"
+        text = f"connected: {registration.name} is {where} (tunnel version {dialed.version})"
+        if dialed.version == 1:
+            text += "; the server is older: terminals do not work until it is updated"
+        self._voice.say(text)
+
+    def _after(self, ended: SessionEnded, lasted: float, registration: Registration) -> float:
+        if ended.ending is Ending.REMOVED:
+            raise AgentError(f"{registration.server} ended the tunnel for good: {ended.reason}")
+        if ended.ending is Ending.REPLACED:
+            raise AgentError(
+                f"another agent has connected as {registration.name}, and this one ends; if both are to be connected, "
+                "register one of them anew with a code"
+            )
+        if lasted >= LASTED:
+            self._voice.over()
+        self._voice.say(f"the tunnel ended: {ended.reason}; connecting again")
+        return self._backoff.shut_down() if ended.ending is Ending.SHUTDOWN else self._backoff.ended(lasted)

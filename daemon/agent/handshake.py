@@ -1,0 +1,82 @@
+"""The WebSocket handshake of the tunnel (RFC 6455, section 4.1). The token travels in a header only."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import TYPE_CHECKING, Final
+
+import h11
+
+from daemon.agent.errors import Trouble
+from daemon.version import version
+
+if TYPE_CHECKING:
+    from daemon.agent.credentials import Registration
+    from daemon.agent.dial import Dialer
+    from daemon.agent.http import Answer
+    from daemon.wire.sockets import Stream
+
+SUBPROTOCOL: Final = "cli-server.tunnel.v2"
+USER_AGENT: Final = f"cli-server-agent/{version()}"
+_SWITCHED: Final = 101
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class Dialed:
+    """A WebSocket that is established. ``early`` came behind the server's head; ``version`` is the tunnel's."""
+
+    stream: Stream
+    early: bytes
+    version: int
+
+
+async def open_tunnel(dialer: Dialer, registration: Registration) -> Dialed:
+    """Connect and shake hands; the stream is the caller's.
+
+    Raises :class:`~daemon.agent.errors.Refused` for an answer other than 101, and :class:`Trouble`.
+    """
+    key = b64encode(os.urandom(16))
+    answer, stream = await dialer.open(request_head(dialer.server.authority, registration, key))
+    try:
+        if answer.status != _SWITCHED:
+            raise answer.refused()
+        return Dialed(stream, answer.early, check_answer(answer, key, dialer.server.url))
+    except BaseException:
+        stream.close()
+        raise
+
+
+def request_head(authority: str, registration: Registration, key: bytes) -> h11.Request:
+    """The request. ``key`` is the handshake's nonce, in base64."""
+    return h11.Request(
+        method="GET",
+        target=f"/api/tunnel/{registration.sandbox_id}",
+        headers=[
+            (b"Host", authority.encode()),
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Key", key),
+            (b"Sec-WebSocket-Version", b"13"),
+            (b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode()),
+            (b"Authorization", b"Bearer " + registration.tunnel_token.encode()),
+            (b"User-Agent", USER_AGENT.encode()),
+        ],
+    )
+
+
+def check_answer(answer: Answer, key: bytes, url: str) -> int:
+    """The tunnel's version that a 101 chooses. Raises :class:`Trouble` if it is no answer to our handshake."""
+    words = {word.strip() for word in answer.header(b"connection").lower().split(",")}
+    accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest()).decode()
+    if answer.header(b"upgrade").lower() != "websocket" or "upgrade" not in words:
+        raise Trouble(f"{url} switched to something that is no WebSocket; a proxy before it may be the cause")
+    if answer.header(b"sec-websocket-accept") != accept:
+        raise Trouble(f"{url} answered a handshake that is not ours; a cache before it may have kept the answer")
+    chosen = answer.header(b"sec-websocket-protocol")
+    if answer.header(b"sec-websocket-extensions") or chosen not in ("", SUBPROTOCOL):
+        raise Trouble(f"{url} chose something that the agent did not offer; is it a cli-server?")
+    return 2 if chosen else 1
