@@ -16,7 +16,6 @@ from tests.api.support import make_settings
 
 VALUES: dict[str, Any] = {field.name: None for field in dataclasses.fields(SandboxRow)}
 PAGES = SandboxPages(make_settings())
-LATELY = datetime.now(UTC) - timedelta(minutes=10)
 
 
 def said(kind: str, status: str, *, page: bool = True, **more: Any) -> str:
@@ -34,8 +33,9 @@ def test_deleting_a_machine_is_not_deleting_its_files() -> None:
 
 
 def test_since_when_it_is_offline() -> None:
-    assert "For 10 minutes" in said("local", "offline", last_heartbeat_at=LATELY)
-    assert "For 10 minutes" in said("cloud", "paused", paused_at=LATELY)
+    lately = datetime.now(UTC) - timedelta(minutes=10)
+    assert "For 10 minutes" in said("local", "offline", last_heartbeat_at=lately)
+    assert "For 10 minutes" in said("cloud", "paused", paused_at=lately)
     assert 'class="quiet"' not in said("local", "offline")
 
 
