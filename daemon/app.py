@@ -58,6 +58,10 @@ from daemon.secret import Keyring, load_keyring, token_hash
 from daemon.store import access
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
+from daemon.tunnel.door import TunnelSite
+from daemon.tunnel.presence import Presence
+from daemon.tunnel.registry import Tunnels
+from daemon.tunnel.upstream import TunnelUpstream
 from daemon.version import version
 from daemon.wire.http1 import Http1Upstream
 from daemon.wire.sockets import connect_tcp, connect_tls
@@ -211,6 +215,8 @@ class _Daemon:
         self.book = UsageBook(db)
         self.hub = EventHub(db, notifications)
         spec = partial(sandbox_spec, settings, keyring, derived_proxy_url(settings))
+        self.presence = Presence(db, only_one=settings.backend == "process", lost=lambda name: self.tunnels.lost(name))
+        self.tunnels = Tunnels(db, self.presence, notifications)
         self.lifecycle = Lifecycle(
             db, backend, spec, notifications, take_over=settings.backend == "process", finished=self.metrics.job_ended
         )
@@ -262,6 +268,7 @@ class _Daemon:
                 name = signal.Signals(await anext(signals)).name
                 log.info("shutting down", signal=name, seconds=limits.DRAIN_SECONDS)
                 self.readiness.draining = True
+                self.tunnels.shut_down("the server restarts or ends")
                 listener.drain(limits.DRAIN_SECONDS)
                 connections.start_soon(_second_signal, signals, connections.cancel_scope)
                 await listener.drained()
@@ -286,6 +293,8 @@ class _Daemon:
         yield "clean-up", self._purge
         yield "census", self._count
         yield "idle connections", hosts.run
+        yield "tunnels", self.tunnels.run
+        yield "presence", self.presence.run
         if self.settings.metrics_listen is not None:
             yield "metrics", partial(serve_metrics, self.settings.metrics_listen, self.metrics)
 
@@ -343,9 +352,10 @@ class _Daemon:
     ) -> tuple[Listener, Revocation, SandboxHosts]:
         settings = self.settings
         pages = SandboxPages(settings)
-        doorway = Doorway(self.db, self.backend, self.keyring, self.activity, self.lifecycle)
+        tunnel = partial(TunnelUpstream, self.tunnels)
+        doorway = Doorway(self.db, self.backend, self.keyring, self.activity, self.lifecycle, tunnel)
         hosts = SandboxHosts(settings, self.grants, self.states, doorway, pages)
-        main = MainSite(api, anthropic, self._ready)
+        main = MainSite(api, anthropic, TunnelSite(self.db, self.tunnels), self._ready)
         errors = (DatabaseUnavailable,)
         sites = Sites(settings.base_domain, main, hosts.decide, pages.misdirected, pages.unavailable, errors)
         service = Service(sites, self.metrics.http, settings.trusted_proxies, settings.base_scheme)

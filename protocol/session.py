@@ -264,15 +264,16 @@ class Session:
         if credit and not stream.got_end:
             self._say({"type": "credit", "id": number, "bytes": credit})
 
-    def reset(self, number: int, code: str, message: str, now: float) -> None:
-        """Break a stream off; nothing happens if it is over already."""
+    def reset(self, number: int, code: str, message: str, now: float) -> bool:
+        """Break a stream off; nothing happens if it is over already. Always true: the wire can say it."""
         stream = self.streams.get(number)
         if stream is None or stream.closed or stream.reset_at is not None:
-            return
+            return True
         self.lanes.drop(number)
         stream.reset_at = now
         self._say({"type": "reset", "id": number, "code": code, "message": message[:_TEXT]})
         self._settle(number, stream)
+        return True
 
     def release(self, number: int) -> None:
         """The stream's owner is done with it: neither reads nor writes."""
@@ -295,9 +296,10 @@ class Session:
 
     def close(self, code: str, message: str) -> None:
         """End the session; nothing but what is queued beside data goes out any more."""
-        if not self.closed:
-            self.closed = True
+        announced = code == "shutdown" and self.draining
+        if not self.closed and not announced:
             self._say({"type": "go_away", "code": code, "message": message[:_TEXT]})
+        self.closed = True
 
     # Sending
 

@@ -12,10 +12,11 @@ from protocol.frames import MAX_CHUNK, MAX_MESSAGE_V1
 from protocol.heads import BODILESS, read_request_v1, read_stream_v1, single
 from protocol.lanes import QUEUE, Lanes
 from protocol.liveness import PING_SECONDS, Liveness
+from protocol.messages import ResponseHead
 from protocol.session import FLOOD, MOST_STREAMS
 
 if TYPE_CHECKING:
-    from protocol.messages import RequestHead, ResponseHead
+    from protocol.messages import RequestHead
 
 _MOST_HEADER: Final = MAX_MESSAGE_V1 - 4
 _MOST_ID: Final = 100  # characters of an id that a server chose
@@ -225,13 +226,14 @@ class ServerSession1(_Version1):
         items = [(key, value) for key, value in data.items() if isinstance(value, str | int | float)]
         return Told({key: str(value) for key, value in items[:_INFO_ITEMS]})
 
-    def reset(self, number: int, code: str, message: str, now: float) -> None:
+    def reset(self, number: int, code: str, message: str, now: float) -> bool:
         """Lose interest: what still comes of the answer is dropped."""
         if self._requests.pop(number, None) is not None:
             self._answers.pop(number, None)
         answer = self._answers.get(number)
         if answer is not None:
             answer.dropped = True
+        return True
 
     def release(self, number: int) -> None:
         """The answer's owner is done with it."""
@@ -253,6 +255,7 @@ class AgentSession1(_Version1):
     def __init__(self, now: float) -> None:
         super().__init__(now)
         self._names: dict[int, str] = {}
+        self._counted: dict[int, bool] = {}  # those that were answered: whether the length of the body was told
         self._last = 0
         self._pinged = now
 
@@ -283,6 +286,7 @@ class AgentSession1(_Version1):
         if name is None or head.status < 200:
             return
         headers = single(head.headers)
+        self._counted[number] = head.body_length is not None
         if head.body_length is not None:
             headers["content-length"] = str(head.body_length)
         done = end and not data
@@ -309,11 +313,24 @@ class AgentSession1(_Version1):
 
     def _forget(self, number: int) -> None:
         self._names.pop(number, None)
+        self._counted.pop(number, None)
         self.lanes.drop(number)
 
-    def reset(self, number: int, code: str, message: str, now: float) -> None:
-        """There is no error end. Whoever gives up after the head must end the session; before it, answers 502."""
-        self._forget(number)
+    def reset(self, number: int, code: str, message: str, now: float) -> bool:
+        """Give up. There is no error end, so: before the head 502; a body of known length stops short of it.
+
+        False: an answer whose length nobody knows would look whole; the session has to end.
+        """
+        counted = self._counted.get(number)
+        if counted is None:
+            text = f"The local server did not answer: {message}\n".encode()
+            head = ResponseHead(502, b"", [(b"content-type", b"text/plain; charset=utf-8")], len(text))
+            self.answer(number, head, text, end=True)
+        elif counted:
+            self.lanes.drop(number)
+            self.lanes.add(number)
+            self.lanes.push(number, b"", end=True)
+        return bool(counted) or counted is None
 
     def release(self, number: int) -> None:
         """The request's owner is done with it; what it has queued still goes out."""

@@ -11,12 +11,15 @@ from daemon.store import access
 from daemon.wire.sockets import SocketStream, connect_tcp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backends.base import Backend
     from daemon.db.database import Database
     from daemon.sandboxes.activity import Activity
     from daemon.sandboxes.lifecycle import Lifecycle
     from daemon.secret import Keyring
     from daemon.store.sandboxes import SandboxRow
+    from daemon.wire.exchange import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Doorway:
     keyring: Keyring
     activity: Activity
     lifecycle: Lifecycle
+    tunnel: Callable[[str], Upstream]  # the upstream of a local sandbox
 
     async def connect(self, sandbox_id: str, port: int | None) -> SocketStream:
         """A new connection; the address is asked for each time, never remembered."""

@@ -1,4 +1,4 @@
-"""The main site: health, the Anthropic proxy, and everything else is the API's."""
+"""The main site: health, the Anthropic proxy, the tunnel's endpoint, and everything else is the API's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from daemon.wire.exchange import Upstream, UpstreamError
 
 _ANTHROPIC = b"/proxy/anthropic"
+_TUNNEL = b"/api/tunnel/"
 
 
 class MainSite:
     """Decides about requests for the main host."""
 
-    def __init__(self, api: Upstream, anthropic: Site, ready: Callable[[], Awaitable[Reply]]) -> None:
+    def __init__(self, api: Upstream, anthropic: Site, tunnel: Site, ready: Callable[[], Awaitable[Reply]]) -> None:
         self._api = api
         self._anthropic = anthropic
+        self._tunnel = tunnel
         self._ready = ready
 
     async def decide(self, request: Request) -> Decision:
@@ -34,6 +36,8 @@ class MainSite:
         if path == _ANTHROPIC or path.startswith(_ANTHROPIC + b"/"):
             request.site = "anthropic"
             return await self._anthropic.decide(request)
+        if path.startswith(_TUNNEL):
+            return await self._tunnel.decide(request)
         request.site = "api"
         return Forward(self._api, api_head(request), _api_failed, body_limit=limits.MAX_API_BODY)
 

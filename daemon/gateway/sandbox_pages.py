@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from daemon.gateway.exchange import Reply, Request
 from daemon.pages import State, Subject, render, render_problem
 from daemon.sandboxes.status import LOCAL
+from daemon.wire.exchange import UpstreamAbsent, UpstreamRefused
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -23,6 +24,12 @@ _BY_STATUS = {
     "offline": State.OFFLINE,
     "failed": State.FAILED,
     "deleting": State.DELETING,
+}
+# What a tunnel cannot carry (daemon/tunnel/upstream.py).
+_BY_REFUSAL = {
+    "tunnel_busy": State.TUNNEL_BUSY,
+    "too_large_for_agent": State.TOO_LARGE_FOR_AGENT,
+    "no_upgrade": State.NO_UPGRADE,
 }
 
 
@@ -88,9 +95,17 @@ class SandboxPages:
         return self._about(request, State.RESUMING, sandbox, "")
 
     def unreachable(self, request: Request, sandbox: SandboxRow, port: int | None, error: UpstreamError) -> Reply:
-        """It runs, but what was asked for in it does not answer."""
+        """It runs, but what was asked for in it does not answer, or cannot be asked."""
         state = State.UPSTREAM_BROKE if port is None else State.NOT_LISTENING
+        if isinstance(error, UpstreamAbsent):
+            state = State.OFFLINE
+        elif isinstance(error, UpstreamRefused):
+            state = _BY_REFUSAL[error.code]
         return self._about(request, state, sandbox, request.target.decode("ascii"), port)
+
+    def local_port(self, request: Request, sandbox: SandboxRow, port: int) -> Reply:
+        """A port of a connected machine: only its opencode is reached."""
+        return self._about(request, State.LOCAL_PORT, sandbox, "", port)
 
     def _about(
         self, request: Request, state: State, sandbox: SandboxRow, action_url: str, port: int | None = None

@@ -13,6 +13,7 @@ from daemon import cookies
 from daemon.cookies import CookieNames, is_ours
 from daemon.gateway import limits
 from daemon.gateway.exchange import Decision, Forward, Reply, Request
+from daemon.sandboxes.status import CLOUD, LOCAL
 from daemon.secret import new_token, token_hash
 from daemon.wire.http1 import Http1Upstream
 from protocol.headers import Headers, request_headers, without_cookies, without_query_parameter
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from daemon.gateway.sandbox_pages import SandboxPages
     from daemon.store.access import Grant
     from daemon.store.sandboxes import SandboxRow
+    from daemon.wire.exchange import Upstream
     from daemon.wire.sockets import SocketStream
 
 TICKET_PATH = b"/__cli-server/ticket"
@@ -47,6 +49,10 @@ class Sandboxes(Protocol):
 
     async def connect(self, sandbox_id: str, port: int | None) -> SocketStream:
         """Connect to opencode, or to a port inside. Raises :class:`OSError`."""
+        ...
+
+    def tunnel(self, sandbox_id: str, /) -> Upstream:
+        """The way to a local sandbox."""
         ...
 
     def password(self, sandbox: SandboxRow) -> str:
@@ -162,6 +168,8 @@ class SandboxHosts:
                 return self._pages.sign_in(request, self._open_url(visit))
         if sandbox is None:
             return self._pages.not_found(request)
+        if sandbox.type == LOCAL and route.port is not None:
+            return self._pages.local_port(request, sandbox, route.port)
         if sandbox.status != "running":
             return await self._not_running(visit, sandbox)
         return self._forward(visit, sandbox, grant, key)
@@ -241,7 +249,7 @@ class SandboxHosts:
     async def _not_running(self, visit: _Visit, sandbox: SandboxRow) -> Reply:
         request = visit.request
         wants = _asks_to_resume(request)
-        if sandbox.type == "cloud" and wants and (sandbox.status == "paused" or _pressed(request)):
+        if sandbox.type == CLOUD and wants and (sandbox.status == "paused" or _pressed(request)):
             await self._sandboxes.resume(sandbox.id)
             if _pressed(request):
                 clean = safe_path(without_query_parameter(request.target, RESUME_PARAMETER).decode("ascii"))
@@ -260,7 +268,7 @@ class SandboxHosts:
             self._sandboxes.touch(sandbox.id)
         use = _Use(self._sandboxes.touch, sandbox.id, quiet or request.upgrade is not None)
         return Forward(
-            self._upstream(route),
+            self._upstream(route, sandbox),
             RequestHead(
                 request.method,
                 without_query_parameter(request.target, b"auth_token"),
@@ -290,7 +298,7 @@ class SandboxHosts:
                 if not value:
                     continue
             headers.append((name, value))
-        if visit.route.port is None:
+        if visit.route.port is None and sandbox.type == CLOUD:  # a machine's agent knows its own opencode's password
             headers.append((b"authorization", self._authorization(sandbox)))
         headers.append((b"x-forwarded-for", request.client_ip.encode()))
         headers.append((b"x-forwarded-proto", request.client_scheme.encode()))
@@ -304,7 +312,9 @@ class SandboxHosts:
             kept = self._basic[sandbox.id] = (sandbox.secret_version, b"Basic " + credentials)
         return kept[1]
 
-    def _upstream(self, route: SandboxRoute) -> Http1Upstream:
+    def _upstream(self, route: SandboxRoute, sandbox: SandboxRow) -> Upstream:
+        if sandbox.type == LOCAL:
+            return self._sandboxes.tunnel(sandbox.id)
         key = (route.sandbox_id, route.port)
         upstream = self._upstreams.get(key)
         if upstream is None:

@@ -22,6 +22,10 @@ class UpstreamTimeout(UpstreamError):
     """The upstream did not accept the connection in time."""
 
 
+class UpstreamAbsent(UpstreamError):
+    """There is no way to the upstream now: its machine is not connected."""
+
+
 class UpstreamRefused(UpstreamError):
     """The upstream is well, but cannot take this very request; the answer is for the client.
 

@@ -1,0 +1,164 @@
+"""The tunnels of this process: which one reaches a sandbox now, how long each may stay, and its pings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+
+from daemon.db.database import DatabaseUnavailable
+from daemon.ids import new_id
+from daemon.store.tunnels import find_tunnel
+from protocol.liveness import TICK_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.db.database import Database
+    from daemon.db.listen import Notifications
+    from daemon.tunnel.presence import Presence
+    from daemon.wire.link import ServerLink
+
+log = structlog.get_logger(__name__)
+
+_RETRY_SECONDS: Final = 1.0  # a check that the database did not answer is made again
+
+
+@dataclass(eq=False, slots=True)
+class Tunnel:
+    """One connection of an agent."""
+
+    sandbox_id: str
+    workspace_id: str
+    token_hash: bytes
+    link: ServerLink
+    connection_id: str = field(default_factory=new_id)
+    established: bool = False
+
+
+class Tunnels:
+    """One per daemon. Its service is :meth:`run`."""
+
+    def __init__(self, db: Database, presence: Presence, notifications: Notifications) -> None:
+        self._db = db
+        self._presence = presence
+        self._open: dict[str, Tunnel] = {}  # by connection; those that are not established yet, too
+        self._live: dict[str, Tunnel] = {}  # by sandbox
+        self._doubtful: set[str] = set()  # connections whose right to be there may have ended
+        self._doubt = trio.Event()
+        self._shutting_down = ""
+        notifications.subscribe("sandbox", lambda words: self._look(lambda tunnel: tunnel.sandbox_id == words[0]))
+        notifications.subscribe("workspace", lambda words: self._look(lambda tunnel: tunnel.workspace_id == words[0]))
+        notifications.subscribe("member", lambda words: self._look(lambda tunnel: tunnel.workspace_id == words[0]))
+        notifications.subscribe("user", lambda words: self._look(lambda tunnel: True))
+        notifications.on_gap(lambda: self._look(lambda tunnel: True))
+
+    @property
+    def count(self) -> int:
+        """How many sandboxes are reached through a tunnel of this process."""
+        return len(self._live)
+
+    def link(self, sandbox_id: str) -> ServerLink | None:
+        """The way to a sandbox, if there is one."""
+        tunnel = self._live.get(sandbox_id)
+        return None if tunnel is None or tunnel.link.over.is_set() else tunnel.link
+
+    # A connection's life
+
+    def attach(self, tunnel: Tunnel) -> None:
+        """Its handshake is over."""
+        self._open[tunnel.connection_id] = tunnel
+        if self._shutting_down:
+            tunnel.link.shut_down(self._shutting_down)
+        # Its right was looked up before its handshake ended; what changed in between is found now.
+        self._look(lambda other: other is tunnel)
+
+    def heard(self, tunnel: Tunnel) -> None:
+        """It said something: perhaps that it is there, or what its machine is."""
+        link = tunnel.link
+        if not link.greeted.is_set() or link.over.is_set() or tunnel.connection_id not in self._open:
+            return
+        if not tunnel.established:
+            tunnel.established = True
+            older = self._live.get(tunnel.sandbox_id)
+            self._live[tunnel.sandbox_id] = tunnel
+            if older is not None:
+                older.link.end("replaced", "a newer connection of this sandbox was made")
+            log.info("tunnel is up", sandbox=tunnel.sandbox_id, version=link.version)
+            self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info or None)
+        elif link.version == 1 and link.info:  # version 2 says it once, with its hello
+            self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info)
+            link.info = {}
+
+    def detach(self, tunnel: Tunnel) -> None:
+        """It has ended."""
+        del self._open[tunnel.connection_id]
+        if tunnel.established:
+            self._presence.down(tunnel.sandbox_id, tunnel.connection_id)
+            log.info("tunnel is down", sandbox=tunnel.sandbox_id, reason=str(tunnel.link.failure))
+        if self._live.get(tunnel.sandbox_id) is tunnel:
+            del self._live[tunnel.sandbox_id]
+
+    def lost(self, connection_id: str) -> None:
+        """The database does not know this connection as its sandbox's (any more)."""
+        tunnel = self._open.get(connection_id)
+        if tunnel is not None:
+            tunnel.link.end("replaced", "the sandbox is gone, or another connection reaches it")
+
+    def shut_down(self, message: str) -> None:
+        """The daemon ends: agents are told, no new streams; those that are open go on until somebody cuts them."""
+        self._shutting_down = message
+        for tunnel in self._open.values():
+            tunnel.link.shut_down(message)
+        self._end_idle()
+
+    def _end_idle(self) -> None:
+        for tunnel in self._open.values():
+            if tunnel.link.idle.is_set():
+                tunnel.link.end("shutdown", self._shutting_down or "the agent shuts down")
+
+    # The service
+
+    async def run(self) -> None:
+        """Tick and check until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tick_for_ever)
+            nursery.start_soon(self._check_for_ever)
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            for tunnel in list(self._open.values()):
+                tunnel.link.tick()
+            self._end_idle()
+            await trio.sleep(TICK_SECONDS)
+
+    def _look(self, concerned: Callable[[Tunnel], bool]) -> None:
+        found = {tunnel.connection_id for tunnel in self._open.values() if concerned(tunnel)}
+        if found:
+            self._doubtful |= found
+            self._doubt.set()
+
+    async def _check_for_ever(self) -> None:
+        while True:
+            await self._doubt.wait()
+            self._doubt = trio.Event()
+            doubtful, self._doubtful = self._doubtful, set()
+            try:
+                for connection_id in doubtful:
+                    await self._check(connection_id)
+            except DatabaseUnavailable as error:
+                log.warning("rights of tunnels are not checked yet", reason=str(error))
+                self._doubtful |= doubtful
+                self._doubt.set()
+                await trio.sleep(_RETRY_SECONDS)
+
+    async def _check(self, connection_id: str) -> None:
+        """End a tunnel whose sandbox is gone, or whose maker may not connect machines any more."""
+        tunnel = self._open.get(connection_id)
+        if tunnel is None:
+            return
+        found = await self._db.run(find_tunnel, tunnel.sandbox_id)
+        if found is None or not found.allowed or found.token_hash != tunnel.token_hash:
+            tunnel.link.end("removed", "the sandbox was deleted, or its maker may not connect machines any more")
