@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import ssl
@@ -160,7 +159,8 @@ def _words(error: BaseException) -> str:
         if isinstance(found, TimeoutError) and found.errno is None:
             return f"no answer within {CONNECT_SECONDS:g} s"
         if isinstance(found, OSError) and found.errno is not None:
-            return (found.strerror or errno.errorcode.get(found.errno, "")).lower()
+            # Trio's own errors repeat the address in the place of the system's words; Windows has no words for numbers.
+            return (os.strerror(found.errno) if os.name == "posix" else str(found.strerror)).lower()
     return shown(str(error)) or type(error).__name__
 
 

@@ -85,14 +85,16 @@ async def _answer(stream: Stream, connection: h11.Connection) -> Answer:
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await stream.receive())
+            data = await stream.receive()
+            if not data and head is None:
+                some = connection.trailing_data[0]
+                raise BadAnswer("the answer is not HTTP/1.1" if some else "the connection was closed before an answer")
+            connection.receive_data(data)
         elif isinstance(event, h11.InformationalResponse) and event.status_code == _SWITCHED:
             return Answer(event.status_code, tuple(event.headers), early=connection.trailing_data[0])
         elif isinstance(event, h11.Response):
             head = event
         elif isinstance(event, h11.Data):
             body += event.data
-        elif isinstance(event, h11.ConnectionClosed):
-            raise BadAnswer("the connection was closed instead of an answer")
         if head is not None and (event is h11.PAUSED or isinstance(event, h11.EndOfMessage) or len(body) > MOST_BODY):
             return Answer(head.status_code, tuple(head.headers), body, connection.trailing_data[0])
