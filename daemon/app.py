@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import signal
 import ssl
 import tempfile
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +13,6 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from backends.base import BackendError
-from backends.process import ProcessBackend
 from daemon.anthropic.book import UsageBook
 from daemon.anthropic.policy import BaseUrl, parse_base_url
 from daemon.anthropic.site import AnthropicSite
@@ -26,19 +22,17 @@ from daemon.api.parts import ApiParts
 from daemon.api.server import serve_api
 from daemon.auth.passwords import Passwords
 from daemon.auth.throttle import Turns
-from daemon.config import Endpoint
-from daemon.datadir import DataDirError, lock_data_dir
-from daemon.db.cluster import EmbeddedPostgresError
+from daemon.datadir import lock_data_dir
 from daemon.db.database import Database, DatabaseUnavailable
 from daemon.db.embedded import EmbeddedPostgres
 from daemon.db.listen import Notifications
-from daemon.db.migrate import MigrationError, installation_id, migrate
+from daemon.db.migrate import installation_id
 from daemon.gateway import limits
 from daemon.gateway.connection import Service
 from daemon.gateway.doorway import Doorway
 from daemon.gateway.exchange import Reply
 from daemon.gateway.kernel import connect_unix
-from daemon.gateway.listener import Listener, connection_limit, open_sockets
+from daemon.gateway.listener import Listener, connection_limit
 from daemon.gateway.lookup import CachedLookup
 from daemon.gateway.main_site import MainSite
 from daemon.gateway.revocation import Revocation
@@ -54,7 +48,8 @@ from daemon.sandboxes.probe import Probe
 from daemon.sandboxes.reconciler import Reconciler
 from daemon.sandboxes.status import STATUSES
 from daemon.sandboxes.sweeper import Sweeper
-from daemon.secret import Keyring, load_keyring, token_hash
+from daemon.secret import Keyring, token_hash
+from daemon.start import bind, check_built, make_backend, migrated, open_keyring, start_errors
 from daemon.store import access
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
@@ -78,8 +73,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_DATABASE_SECONDS = 60.0  # how long a start waits for a database that is still starting; compose and systemd race
-_DATABASE_PAUSE = 1.0
 _PURGE_SECONDS = 3600.0  # expired sessions, tickets, old events: an hour's worth is some hundred rows
 _API_SOCKET = "api.sock"
 _LONGEST_SOCKET = 100  # bytes of a path; the kernel takes 107
@@ -87,27 +80,12 @@ _COUNT_SECONDS = 15.0  # as often as Prometheus asks by default
 _BACKEND_PROBE_SECONDS = 10.0  # it may start a program from a cold disk
 
 
-class StartError(Exception):
-    """The daemon cannot start as it is set up. One line for the operator."""
-
-
-def _check_built(settings: Settings) -> None:
-    if settings.backend != "process":
-        raise StartError(f"BACKEND {settings.backend} is not built yet; use process")
-
-
-def make_backend(settings: Settings, installation: str) -> Backend:
-    """The backend that the settings ask for."""
-    _check_built(settings)
-    return ProcessBackend(settings.data_dir, installation, settings.opencode_bin)
-
-
 async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_backend) -> None:
     """Run until SIGTERM or SIGINT. Raises :class:`StartError` if it cannot start."""
-    _check_built(settings)
-    with _start_errors():
+    check_built(settings)
+    with start_errors():
         async with AsyncExitStack() as stack:
-            settings, sockets = _bind(settings)
+            settings, sockets = bind(settings)
             for sock in sockets:
                 stack.callback(sock.close)  # the listener closes them first, if the start comes so far
             data_dir = stack.enter_context(lock_data_dir(settings.data_dir))
@@ -115,72 +93,15 @@ async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_
             if conninfo is None:
                 postgres = await stack.enter_async_context(EmbeddedPostgres.open(data_dir))
                 conninfo = postgres.conninfo
-            await _migrate(conninfo)
+            await migrated(conninfo)
             db = await stack.enter_async_context(Database.open(conninfo))
             backend = backend_factory(settings, await db.run(installation_id))
             await stack.enter_async_context(backend.serve())
             folder = data_dir
             if len(str(folder / _API_SOCKET)) > _LONGEST_SOCKET:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))
-            keyring = _keyring(data_dir / "secret.key")
+            keyring = open_keyring(data_dir / "secret.key")
             await _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder).run(sockets)
-
-
-@contextmanager
-def _start_errors() -> Iterator[None]:
-    """What keeps the daemon from starting, as one line."""
-    try:
-        yield
-    except (DataDirError, EmbeddedPostgresError, MigrationError, BackendError) as error:
-        raise StartError(str(error)) from error
-
-
-def _bind(settings: Settings) -> tuple[Settings, list[socket]]:
-    """Open the public listener first: a port that is taken is the commonest mistake. Port 0 becomes the real one."""
-    where = settings.listen
-    # METRICS_LISTEN is left to its own supervised service: a port that is taken costs the metrics, not the product.
-    sockets = _open("LISTEN", where, "choose another one")
-    if where.port:
-        return settings, sockets
-    port = sockets[0].getsockname()[1]
-    public = port if settings.public_port == 0 else settings.public_port
-    return dataclasses.replace(settings, listen=Endpoint(where.host, port), public_port=public), sockets
-
-
-def _open(variable: str, where: Endpoint, remedy: str) -> list[socket]:
-    try:
-        return open_sockets(where.host, where.port)
-    except OSError as error:
-        # Python adds the address to its words. A resolver's numbers are negative, and have words of their own.
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
-        shown = f"[{where.host}]" if ":" in where.host else where.host
-        raise StartError(f"{variable} {shown}:{where.port} cannot be used ({reason}); {remedy}") from None
-
-
-def _keyring(path: Path) -> Keyring:
-    try:
-        return load_keyring(path)
-    except ValueError as error:
-        raise StartError(str(error)) from None
-    except OSError as error:
-        raise StartError(f"{path} cannot be read ({error.strerror}); restore it from a backup") from None
-
-
-async def _migrate(conninfo: str) -> None:
-    """Bring the schema up to date; a database that is still starting is waited for."""
-    with trio.move_on_after(_DATABASE_SECONDS):
-        while True:
-            try:
-                applied = await trio.to_thread.run_sync(migrate, conninfo)
-            except DatabaseUnavailable as error:
-                log.warning("waiting for the database", reason=str(error))
-                reason = str(error)
-                await trio.sleep(_DATABASE_PAUSE)
-            else:
-                log.info("database is up to date", applied=applied)
-                return
-    raise StartError(f"DATABASE_URL: no database after {_DATABASE_SECONDS:g} s: {reason}")
 
 
 def _anthropic_upstream(base: BaseUrl) -> Http1Upstream:
@@ -216,7 +137,7 @@ class _Daemon:
         self.hub = EventHub(db, notifications)
         spec = partial(sandbox_spec, settings, keyring, derived_proxy_url(settings))
         self.presence = Presence(db, only_one=settings.backend == "process", lost=lambda name: self.tunnels.lost(name))
-        self.tunnels = Tunnels(db, self.presence, notifications)
+        self.tunnels = Tunnels(db, self.presence, notifications, ended=self.metrics.tunnel_ended)
         self.lifecycle = Lifecycle(
             db, backend, spec, notifications, take_over=settings.backend == "process", finished=self.metrics.job_ended
         )
@@ -314,6 +235,7 @@ class _Daemon:
         metrics, clients = self.metrics, listener.watch.clients
         metrics.http.connections.set_function(lambda: listener.open_connections)
         metrics.http.streams.set_function(lambda: sum(client.busy for client in list(clients.values())))
+        metrics.tunnels.set_function(lambda: self.tunnels.count)
         metrics.event_streams.set_function(lambda: self.hub.streams)
         metrics.database_connections.labels("busy").set_function(lambda: self.db.load[0])
         metrics.database_connections.labels("idle").set_function(lambda: self.db.load[1])

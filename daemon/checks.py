@@ -143,7 +143,7 @@ def _examine_database(context: Context, conninfo: str) -> Finding:
 async def check_backend(context: Context) -> Finding:
     """Sandboxes can be started: the backend's own check, in a directory of its own."""
     from backends.process import ProcessBackend
-    from daemon.app import StartError, make_backend
+    from daemon.start import StartError, make_backend
 
     try:
         with tempfile.TemporaryDirectory(prefix="cli-server-doctor-") as scratch:

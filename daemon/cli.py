@@ -66,7 +66,8 @@ def serve(**flags: str | None) -> None:
     """
     settings = _settings(flags)
     _configure_logs(settings)
-    from daemon.app import StartError, run_daemon
+    from daemon.app import run_daemon
+    from daemon.start import StartError
 
     _run(run_daemon, settings, StartError)
 

@@ -21,6 +21,8 @@ from prometheus_client import (
     start_http_server,
 )
 
+from protocol.errors import GO_AWAY_CODES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -151,6 +153,8 @@ class Metrics:
     def _make_people_metrics(self) -> None:
         counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
         self.logins = counter("cli_server_logins", "Sign-ins by outcome (ok, wrong, limited).", ["outcome"])
+        self.tunnels = gauge("cli_server_tunnels", "Machines that are connected now.")
+        self.tunnel_ends = counter("cli_server_tunnel_ends", "Tunnels that ended, by the reason.", ["code"])
         self.event_streams = gauge("cli_server_event_streams", "Open streams of /api/events.")
         self.llm_requests = counter(
             "cli_server_anthropic_requests",
@@ -186,6 +190,10 @@ class Metrics:
         """A job of the life cycle ended."""
         self.jobs.labels(job, outcome).inc()
         self.job_duration.labels(job).observe(seconds)
+
+    def tunnel_ended(self, code: str) -> None:
+        """A tunnel ended. Agents may say any code; those that are not known are counted together."""
+        self.tunnel_ends.labels(code if code in GO_AWAY_CODES or code in ("lost", "broken") else "other").inc()
 
     def llm_call(self, model: str, status: int, tokens: Mapping[str, int]) -> None:
         """One call through the Anthropic proxy; ``tokens`` by kind. ``status`` 0: no answer."""

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+# Why a session ends: SPEC.md, section 4.6.
+GO_AWAY_CODES: Final = frozenset(
+    {
+        "shutdown", "replaced", "removed", "ids_used_up", "timeout", "unanswered", "bad_hello", "malformed",
+        "unknown_type", "too_large", "bad_stream", "bad_length", "no_credit", "too_many_streams", "flood",
+    }
+)  # fmt: skip
+
 
 class ProtocolError(Exception):
     """A rule of the wire was broken."""

@@ -14,6 +14,7 @@ import trio
 from daemon import app
 from daemon.config import SETTINGS, Settings
 from daemon.datadir import lock_data_dir
+from daemon.start import StartError
 from daemon.version import version
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _failing(error: BaseException, *, wrapped: int = 0) -> Callable[[Settings], 
 
 @pytest.mark.parametrize("wrapped", [0, 1, 3])
 def test_a_start_that_cannot_succeed_is_one_line(monkeypatch: pytest.MonkeyPatch, wrapped: int) -> None:
-    result = _serve(monkeypatch, _failing(app.StartError("LISTEN is\ntaken"), wrapped=wrapped))
+    result = _serve(monkeypatch, _failing(StartError("LISTEN is\ntaken"), wrapped=wrapped))
     assert result.exit_code == 1
     assert result.stderr == "cli-server: LISTEN is taken\n"
 
@@ -129,7 +130,7 @@ def test_what_nobody_foresaw_is_not_hidden(monkeypatch: pytest.MonkeyPatch, wrap
 
 
 def test_what_nobody_foresaw_beside_a_refusal_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = ExceptionGroup("both", [app.StartError("no"), ValueError("surprise")])
+    both = ExceptionGroup("both", [StartError("no"), ValueError("surprise")])
     result = _serve(monkeypatch, _failing(both))
     assert isinstance(result.exception, ExceptionGroup)
 

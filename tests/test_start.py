@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.app import StartError, run_daemon
+from daemon.app import run_daemon
 from daemon.config import load
+from daemon.start import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,6 +26,10 @@ log = structlog.get_logger(__name__)
 _RETRY_SECONDS: Final = 1.0  # a check that the database did not answer is made again
 
 
+def _ignore(code: str) -> None:
+    """Nobody counts."""
+
+
 @dataclass(eq=False, slots=True)
 class Tunnel:
     """One connection of an agent."""
@@ -39,10 +43,13 @@ class Tunnel:
 
 
 class Tunnels:
-    """One per daemon. Its service is :meth:`run`."""
+    """One per daemon. Its service is :meth:`run`. ``ended`` is told the code of each tunnel's end: a metric."""
 
-    def __init__(self, db: Database, presence: Presence, notifications: Notifications) -> None:
+    def __init__(
+        self, db: Database, presence: Presence, notifications: Notifications, *, ended: Callable[[str], None] = _ignore
+    ) -> None:
         self._db = db
+        self._ended = ended
         self._presence = presence
         self._open: dict[str, Tunnel] = {}  # by connection; those that are not established yet, too
         self._live: dict[str, Tunnel] = {}  # by sandbox
@@ -97,6 +104,7 @@ class Tunnels:
         del self._open[tunnel.connection_id]
         if tunnel.established:
             self._presence.down(tunnel.sandbox_id, tunnel.connection_id)
+            self._ended(tunnel.link.failure.code)
             log.info("tunnel is down", sandbox=tunnel.sandbox_id, reason=str(tunnel.link.failure))
         if self._live.get(tunnel.sandbox_id) is tunnel:
             del self._live[tunnel.sandbox_id]

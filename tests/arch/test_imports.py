@@ -27,6 +27,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.config": ("daemon.values",),
     "daemon.metrics": ("daemon.config",),
     "daemon.readiness": ("daemon.supervise",),
+    "daemon.start": (
+        "backends", "daemon.config", "daemon.datadir", "daemon.db", "daemon.gateway.listener", "daemon.secret",
+    ),
     "daemon.auth": ("daemon.secret",),
     "daemon.db": ("daemon.ids",),
     "daemon.store": ("daemon.auth", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.sandboxes.status"),

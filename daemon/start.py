@@ -1,0 +1,109 @@
+"""What has to be right before the parts can be put together: addresses, keys, the schema. All failures are one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from backends.base import BackendError
+from backends.process import ProcessBackend
+from daemon.config import Endpoint
+from daemon.datadir import DataDirError
+from daemon.db.cluster import EmbeddedPostgresError
+from daemon.db.database import DatabaseUnavailable
+from daemon.db.migrate import MigrationError, migrate
+from daemon.gateway.listener import open_sockets
+from daemon.secret import load_keyring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from socket import socket
+
+    from backends.base import Backend
+    from daemon.config import Settings
+    from daemon.secret import Keyring
+
+log = structlog.get_logger(__name__)
+
+_DATABASE_SECONDS = 60.0  # how long a start waits for a database that is still starting; compose and systemd race
+_DATABASE_PAUSE = 1.0
+
+
+class StartError(Exception):
+    """The daemon cannot start as it is set up. One line for the operator."""
+
+
+def check_built(settings: Settings) -> None:
+    """Raises :class:`StartError` for a backend that this version does not have."""
+    if settings.backend != "process":
+        raise StartError(f"BACKEND {settings.backend} is not built yet; use process")
+
+
+def make_backend(settings: Settings, installation: str) -> Backend:
+    """The backend that the settings ask for."""
+    check_built(settings)
+    return ProcessBackend(settings.data_dir, installation, settings.opencode_bin)
+
+
+@contextmanager
+def start_errors() -> Iterator[None]:
+    """What keeps the daemon from starting, as one line."""
+    try:
+        yield
+    except (DataDirError, EmbeddedPostgresError, MigrationError, BackendError) as error:
+        raise StartError(str(error)) from error
+
+
+def bind(settings: Settings) -> tuple[Settings, list[socket]]:
+    """Open the public listener first: a port that is taken is the commonest mistake. Port 0 becomes the real one."""
+    where = settings.listen
+    # METRICS_LISTEN is left to its own supervised service: a port that is taken costs the metrics, not the product.
+    sockets = _open("LISTEN", where, "choose another one")
+    if where.port:
+        return settings, sockets
+    port = sockets[0].getsockname()[1]
+    public = port if settings.public_port == 0 else settings.public_port
+    return dataclasses.replace(settings, listen=Endpoint(where.host, port), public_port=public), sockets
+
+
+def _open(variable: str, where: Endpoint, remedy: str) -> list[socket]:
+    try:
+        return open_sockets(where.host, where.port)
+    except OSError as error:
+        # Python adds the address to its words. A resolver's numbers are negative, and have words of their own.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+        shown = f"[{where.host}]" if ":" in where.host else where.host
+        raise StartError(f"{variable} {shown}:{where.port} cannot be used ({reason}); {remedy}") from None
+
+
+def open_keyring(path: Path) -> Keyring:
+    """The installation's key, made at the first start. Raises :class:`StartError`."""
+    try:
+        return load_keyring(path)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    except OSError as error:
+        raise StartError(f"{path} cannot be read ({error.strerror}); restore it from a backup") from None
+
+
+async def migrated(conninfo: str) -> None:
+    """Bring the schema up to date; a database that is still starting is waited for."""
+    with trio.move_on_after(_DATABASE_SECONDS):
+        while True:
+            try:
+                applied = await trio.to_thread.run_sync(migrate, conninfo)
+            except DatabaseUnavailable as error:
+                log.warning("waiting for the database", reason=str(error))
+                reason = str(error)
+                await trio.sleep(_DATABASE_PAUSE)
+            else:
+                log.info("database is up to date", applied=applied)
+                return
+    raise StartError(f"DATABASE_URL: no database after {_DATABASE_SECONDS:g} s: {reason}")
