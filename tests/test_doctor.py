@@ -18,6 +18,7 @@ import trio
 from daemon import checks
 from daemon.config import Settings, load
 from daemon.datadir import lock_data_dir
+from daemon.db.migrate import available
 from daemon.doctor import Check, CheckFailed, Context, Finding, examine
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ async def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
 async def test_database(tmp_path: Path, database_url: str, empty_database_url: str) -> None:
     context = _context(tmp_path, DATABASE_URL=database_url)
     finding = await checks.check_database(context)
-    assert (finding.verdict, "schema 0002_tunnels" in finding.detail) == ("ok", True)
+    assert (finding.verdict, f"schema {max(available())}" in finding.detail) == ("ok", True)
     assert abs(context.skews["the database"]) < 1
     assert "no schema yet" in (await checks.check_database(_context(tmp_path, DATABASE_URL=empty_database_url))).detail
     with psycopg.connect(database_url, autocommit=True) as conn:
@@ -150,7 +151,7 @@ async def test_database(tmp_path: Path, database_url: str, empty_database_url: s
     await _fails(checks.check_database, context, "newer", "9999_future")
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("DELETE FROM schema_migrations")
-    assert "1 migrations to come" in (await checks.check_database(context)).detail
+    assert f"{len(available())} migrations to come" in (await checks.check_database(context)).detail
 
 
 async def test_a_database_that_is_away(tmp_path: Path) -> None:
