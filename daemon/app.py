@@ -283,6 +283,7 @@ class _Daemon:
         service = Service(sites, self.metrics.http, settings.trusted_proxies, settings.base_scheme)
         listener = Listener(service, sockets, most=connection_limit())
         self._set_gauges(listener)
+        self.tunnels.cut = listener.watch.revoke
         revocation = Revocation(
             self.notifications, listener.watch, self.grants, self.tokens, hosts.forget, self._still_allowed
         )

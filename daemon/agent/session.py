@@ -10,6 +10,7 @@ import trio
 from daemon.agent.requests import Requests
 from daemon.agent.serving import Ending, SessionEnded
 from daemon.version import version
+from daemon.wire.limits import SWITCHED_UNSENT
 from daemon.wire.link import AgentLink
 from protocol.liveness import TICK_SECONDS
 
@@ -49,6 +50,7 @@ class _Tunnel:
 
     def __init__(self, dialed: Dialed, local: Local, draining: trio.Event) -> None:
         self._stream = dialed.stream
+        self._stream.bound_unsent(SWITCHED_UNSENT)
         self._early = dialed.early
         self._draining = draining
         self._requests = Requests(local)

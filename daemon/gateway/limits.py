@@ -39,9 +39,6 @@ RESERVED_FILES: Final = 256
 SPLICE_FROM: Final = 256 * 1024
 # Pipe size asked of the kernel, the most an unprivileged process may have (/proc/sys/fs/pipe-max-size).
 PIPE_SIZE: Final = 1024 * 1024
-# After a switch of protocols: what may wait in the kernel for a client that is slow. A small message cannot overtake
-# what waits there, and the megabytes that the kernel would take by itself are 100 ms each on a fast line.
-SWITCHED_UNSENT: Final = 128 * 1024
 
 # How often idle connections to upstreams that are too old are closed.
 PRUNE_SECONDS: Final = 10.0

@@ -16,11 +16,11 @@ import trio
 
 from daemon.gateway import limits
 from daemon.gateway.client import ClientGone
-from daemon.gateway.kernel import bound_unsent
 from daemon.gateway.reading import BadRequest
 from daemon.gateway.replies import CONTINUE, head_bytes, informational_bytes, reason, refusal
 from daemon.gateway.splicing import AVAILABLE, splice
 from daemon.wire.exchange import UpstreamError
+from daemon.wire.limits import SWITCHED_UNSENT
 from protocol.headers import Headers, end_to_end
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ class _Relay:
         self.outcome.status = 101
         self.outcome.keep_alive = False
         self.client.probe = b""
-        bound_unsent(self.client.stream.socket, limits.SWITCHED_UNSENT)
+        self.client.stream.bound_unsent(SWITCHED_UNSENT)
         await self.client.send(head_bytes(101, response.reason or b"Switching Protocols", headers))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._guarded, partial(self._raw_up, nursery.cancel_scope), nursery.cancel_scope)

@@ -63,9 +63,12 @@ class TunnelSite:
         if not found.allowed:
             text = "Whoever registered this machine may not connect machines to the workspace any more."
             return problem(403, "not_allowed", text)
-        door = _Door(self._tunnels, sandbox_id, found.workspace_id, hashed, _answer(request))
+        answer = _answer(request)
+        chosen = any(name == b"sec-websocket-protocol" for name, _ in answer.headers)
+        tunnel = Tunnel(sandbox_id, found.workspace_id, hashed, ServerLink(2 if chosen else 1, SOFTWARE))
         head = RequestHead(request.method, request.target, [], 0, request.upgrade)
-        return Forward(door, head, _broke)
+        door = _Door(self._tunnels, tunnel, answer)
+        return Forward(door, head, _broke, revoked_by=(("tunnel", tunnel.connection_id),))
 
 
 def _broke(error: UpstreamError) -> Reply:
@@ -108,23 +111,18 @@ class _Door:
     """An upstream whose one exchange is the link. See :class:`~daemon.wire.exchange.Upstream`."""
 
     tunnels: Tunnels
-    sandbox_id: str
-    workspace_id: str
-    token_hash: bytes
+    tunnel: Tunnel
     answer: ResponseHead
 
     @asynccontextmanager
     async def exchange(self) -> AsyncIterator[_Entrance]:
         """One connection of the agent, from its 101 to its end."""
-        chosen = any(name == b"sec-websocket-protocol" for name, _ in self.answer.headers)
-        link = ServerLink(2 if chosen else 1, SOFTWARE)
-        tunnel = Tunnel(self.sandbox_id, self.workspace_id, self.token_hash, link)
-        self.tunnels.attach(tunnel)
+        self.tunnels.attach(self.tunnel)
         try:
-            yield _Entrance(self.tunnels, tunnel, self.answer)
+            yield _Entrance(self.tunnels, self.tunnel, self.answer)
         finally:
-            link.lost("the connection to the agent broke")
-            self.tunnels.detach(tunnel)
+            self.tunnel.link.lost("the connection to the agent broke")
+            self.tunnels.detach(self.tunnel)
 
 
 class _Entrance:

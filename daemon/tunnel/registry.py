@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+# An end that was said is taken within a round trip; a peer that does not is gone.
+_BURIAL_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0  # a check that the database did not answer is made again
 
 
-def _ignore(code: str) -> None:
-    """Nobody counts."""
+def _ignore(said: object) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(eq=False, slots=True)
@@ -40,6 +43,7 @@ class Tunnel:
     link: ServerLink
     connection_id: str = field(default_factory=new_id)
     established: bool = False
+    over_since: float = math.inf  # Trio's time
 
 
 class Tunnels:
@@ -50,6 +54,7 @@ class Tunnels:
     ) -> None:
         self._db = db
         self._ended = ended
+        self.cut: Callable[[tuple[str, ...]], object] = _ignore  # how the gateway cuts what lives by a key
         self._presence = presence
         self._open: dict[str, Tunnel] = {}  # by connection; those that are not established yet, too
         self._live: dict[str, Tunnel] = {}  # by sandbox
@@ -85,7 +90,7 @@ class Tunnels:
     def heard(self, tunnel: Tunnel) -> None:
         """It said something: perhaps that it is there, or what its machine is."""
         link = tunnel.link
-        if not link.greeted.is_set() or link.over.is_set() or tunnel.connection_id not in self._open:
+        if not link.greeted.is_set() or link.over.is_set():
             return
         if not tunnel.established:
             tunnel.established = True
@@ -100,14 +105,19 @@ class Tunnels:
             link.info = {}
 
     def detach(self, tunnel: Tunnel) -> None:
-        """It has ended."""
+        """Its connection has ended."""
+        self._retire(tunnel)
         del self._open[tunnel.connection_id]
+
+    def _retire(self, tunnel: Tunnel) -> None:
+        """Its link is over; the connection may last until our last word was taken."""
+        if self._live.get(tunnel.sandbox_id) is tunnel:
+            del self._live[tunnel.sandbox_id]
         if tunnel.established:
+            tunnel.established = False
             self._presence.down(tunnel.sandbox_id, tunnel.connection_id)
             self._ended(tunnel.link.failure.code)
             log.info("tunnel is down", sandbox=tunnel.sandbox_id, reason=str(tunnel.link.failure))
-        if self._live.get(tunnel.sandbox_id) is tunnel:
-            del self._live[tunnel.sandbox_id]
 
     def lost(self, connection_id: str) -> None:
         """The database does not know this connection as its sandbox's (any more)."""
@@ -139,8 +149,18 @@ class Tunnels:
         while True:
             for tunnel in list(self._open.values()):
                 tunnel.link.tick()
+                if tunnel.link.over.is_set():
+                    self._bury(tunnel)
             self._end_idle()
             await trio.sleep(TICK_SECONDS)
+
+    def _bury(self, tunnel: Tunnel) -> None:
+        """A peer that takes nothing any more would keep its connection until the deadline of a write."""
+        self._retire(tunnel)
+        now = trio.current_time()
+        tunnel.over_since = min(tunnel.over_since, now)
+        if now - tunnel.over_since >= _BURIAL_SECONDS:
+            self.cut(("tunnel", tunnel.connection_id))
 
     def _look(self, concerned: Callable[[Tunnel], bool]) -> None:
         found = {tunnel.connection_id for tunnel in self._open.values() if concerned(tunnel)}

@@ -14,3 +14,6 @@ CONNECT_SECONDS: Final = 5.0
 # connection is reused only while younger than the shortest of these. As many as a busy team has requests at once.
 MAX_IDLE_UPSTREAM: Final = 256
 IDLE_UPSTREAM_SECONDS: Final = 4.0
+# After a switch of protocols: what may wait in the kernel for a peer that is slow. A small message cannot overtake
+# what waits there, and the megabytes that the kernel would take by itself are 100 ms each on a fast line.
+SWITCHED_UNSENT: Final = 128 * 1024

@@ -6,6 +6,7 @@ the kernel can serve at once returns at once; every sixteenth such call takes a 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -21,9 +22,18 @@ if TYPE_CHECKING:
     import ssl
 
 _TURNS = 16
+# linux/tcp.h; a Python that was built on old headers lacks the name.
+TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # SO_LINGER with time 0: close() sends RST
 # What connect() answers when it has begun and did not fail.
 _BEGUN = (errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+
+
+def bound_unsent(sock: socket.socket | trio.socket.SocketType, most: int) -> None:
+    """Let no more than about ``most`` bytes wait in the kernel that are not on their way yet, where it can do that."""
+    if TCP_NOTSENT_LOWAT is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):  # a kernel without it: more waits there, and nothing else changes
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, most)
 
 
 class Stream(Protocol):
@@ -43,6 +53,10 @@ class Stream(Protocol):
 
     async def send_eof(self) -> None:
         """Say that nothing more comes."""
+        ...
+
+    def bound_unsent(self, most: int) -> None:
+        """See :func:`bound_unsent`."""
         ...
 
     def close(self) -> None:
@@ -110,6 +124,10 @@ class SocketStream:
         except OSError as error:
             raise BrokenPipeError("the peer is gone") from error
 
+    def bound_unsent(self, most: int) -> None:
+        """See :class:`Stream`."""
+        bound_unsent(self.socket, most)
+
     def still_open(self) -> bool:
         """Whether an idle connection can be used again: the peer neither closed it nor said anything unasked."""
         try:
@@ -161,6 +179,10 @@ class TLSStream:
 
     async def send_eof(self) -> None:
         """TLS cannot close one side; the message's framing has said it already."""
+
+    def bound_unsent(self, most: int) -> None:
+        """See :class:`Stream`."""
+        bound_unsent(self._stream.transport_stream.socket, most)
 
     def still_open(self) -> bool:
         """See :class:`SocketStream`."""

@@ -10,10 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.gateway import limits
-from daemon.gateway.kernel import TCP_NOTSENT_LOWAT
 from daemon.wire.exchange import UpstreamError
 from daemon.wire.http1 import Http1Exchange
+from daemon.wire.limits import SWITCHED_UNSENT
+from daemon.wire.sockets import TCP_NOTSENT_LOWAT
 from tests.gateway.harness import GET, OK, Gateway, gateway, limit, quick
 from tests.gateway.peer import MOST_IN_FLIGHT, SOON, Peer, eventually
 
@@ -94,14 +94,14 @@ async def test_little_waits_in_the_kernel_after_the_switch() -> None:
 
     def bound(gate: Gateway) -> int:
         (client,) = gate.listener.watch.clients.values()
-        return client.stream.socket.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT)
+        return client.stream.socket.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT or 0)
 
     async with gateway() as gate:
         client, upstream = await gate.conversation(ASK)
-        assert bound(gate) != limits.SWITCHED_UNSENT
+        assert bound(gate) != SWITCHED_UNSENT
         await upstream.send(SWITCH)
         assert (await client.response()).status == 101
-        assert bound(gate) == limits.SWITCHED_UNSENT
+        assert bound(gate) == SWITCHED_UNSENT
 
 
 async def test_large_transfers_both_ways_at_once() -> None:
