@@ -1,10 +1,9 @@
-"""Who is compared: nginx, configurable-http-proxy, and cli-server with sign-in, grant and activity on."""
+"""Whom cli-server is compared with as a proxy, and the upstreams that all lead to."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.processes import free_port, process, wait_for_port
-from tests.support.visitor import Visitor
+from bench.processes import descendants, free_port, process, wait_for_line, wait_for_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +22,10 @@ BIG_BYTES = 200_000_000
 
 @dataclass(frozen=True)
 class Door:
-    """How to reach an upstream through a contender, and which process does the work."""
+    """How to reach an upstream through a contender, and which processes do the work."""
 
     port: int
-    pid: int
+    pids: tuple[int, ...]
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -62,6 +60,7 @@ http {{
 _UPSTREAM = """
   server {{ listen 127.0.0.1:{port} backlog=4096;
     location = /small {{ return 200 "hello from the upstream\\n"; }}
+    location = /global/health {{ return 200 '{{"healthy":true,"version":"bench"}}'; }}
   }} }}
 """
 _PROXY = """
@@ -79,13 +78,6 @@ def _nginx_program() -> str:
     if found is None:
         raise SystemExit("the benchmarks need nginx: apt-get install nginx-light")
     return found
-
-
-def _last_descendant(pid: int) -> int:
-    """The process that does the work behind wrappers such as the one that PyPI's node is started by."""
-    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        pid = int(children[0])
-    return pid
 
 
 def _worker(master: int) -> int:
@@ -116,10 +108,9 @@ def upstreams(folder: Path) -> Iterator[Upstreams]:
     sink_command = [sys.executable, "-m", "bench.upstream", str(folder / "big")]
     with (
         _nginx("upstream", config, folder, port) as worker,
-        process(sink_command, log=folder / "sink.log", stdout=subprocess.PIPE) as sink,
+        process(sink_command, log=folder / "sink.log", talks=True) as sink,
     ):
-        assert sink.stdout is not None
-        yield Upstreams(port, worker, int(sink.stdout.readline()), sink.pid, folder)
+        yield Upstreams(port, worker, int(wait_for_line(sink, folder / "sink.log")), sink.pid, folder)
 
 
 @contextmanager
@@ -127,7 +118,7 @@ def _proxying_nginx(up: Upstreams) -> Iterator[Contender]:
     a, b = free_port(), free_port()
     config = _PROXY.format(nginx=up.nginx, sink=up.sink, a=a, b=b)
     with _nginx("proxy", config, up.folder, a) as worker:
-        yield Contender("nginx, unbuffered", Door(a, worker), Door(b, worker))
+        yield Contender("nginx, unbuffered", Door(a, (worker,)), Door(b, (worker,)))
 
 
 @contextmanager
@@ -146,43 +137,14 @@ def _configurable_http_proxy(up: Upstreams) -> Iterator[Contender]:
             env = {**os.environ, "CONFIGPROXY_AUTH_TOKEN": "bench"}
             child = stack.enter_context(process(command, env=env, log=log))
             wait_for_port(port, child, log)
-            doors.append(Door(port, _last_descendant(child.pid)))
+            doors.append(Door(port, tuple(descendants(child.pid) or [child.pid])[-1:]))
         yield Contender("configurable-http-proxy", doors[0], doors[1])
 
 
-def _opened(visitor: Visitor, sandbox: str, label: str) -> tuple[tuple[str, str], ...]:
-    """The headers with which requests to a sandbox host pass."""
-    host = visitor.open(sandbox, label)
-    cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies[host].items())
-    return ("Host", f"{host}:{visitor.port}"), ("Cookie", cookie)
-
-
 @contextmanager
-def _cli_server(up: Upstreams) -> Iterator[Contender]:
-    port = free_port()
-    log = up.folder / "cli-server.log"
-    env = {
-        "PATH": os.environ["PATH"],
-        "LISTEN": f"127.0.0.1:{port}",
-        "DATA_DIR": str(up.folder / "data"),
-        "METRICS_LISTEN": f"127.0.0.1:{free_port()}",
-        "BENCH_UPSTREAM": str(up.nginx),
-        "REGISTRATION": "first-user",
-        "LOG_LEVEL": "warning",
-    }
-    with process([sys.executable, "-m", "bench.daemon"], env=env, log=log) as child:
-        wait_for_port(port, child, log)
-        visitor = Visitor(port)
-        sandbox = visitor.running(visitor.register())
-        small = _opened(visitor, sandbox, f"oc-{sandbox}")
-        sink = _opened(visitor, sandbox, f"{up.sink}-{sandbox}")
-        yield Contender("cli-server", Door(port, child.pid, small), Door(port, child.pid, sink))
-
-
-@contextmanager
-def contenders(up: Upstreams) -> Iterator[list[Contender]]:
+def proxies(up: Upstreams) -> Iterator[list[Contender]]:
     """All of them, running."""
     # The upstreams themselves: what is left if the proxy costs nothing. Their CPU is not a proxy's.
-    direct = Contender("no proxy", Door(up.nginx, up.nginx_pid), Door(up.sink, up.sink_pid))
-    with _proxying_nginx(up) as nginx, _configurable_http_proxy(up) as chp, _cli_server(up) as ours:
-        yield [direct, nginx, chp, ours]
+    direct = Contender("no proxy", Door(up.nginx, (up.nginx_pid,)), Door(up.sink, (up.sink_pid,)))
+    with _proxying_nginx(up) as nginx, _configurable_http_proxy(up) as chp:
+        yield [direct, nginx, chp]

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Load:
-    """Result of one wrk run: requests per second, milliseconds, CPU microseconds per request."""
+    """Result of one wrk run: requests per second, milliseconds, CPU microseconds per request of each process."""
 
     rate: float
     p50: float
     p99: float
-    cpu: float
+    cpus: tuple[float, ...]
 
 
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
@@ -39,6 +39,14 @@ def _milliseconds(output: str, percent: int) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def _cpus(door: Door) -> tuple[float, ...]:
+    return tuple(map(cpu_seconds, door.pids))
+
+
+def _used(door: Door, before: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(now - then for now, then in zip(_cpus(door), before, strict=True))
+
+
 def small_gets(door: Door, connections: int, seconds: int) -> Load:
     """Small GETs over keep-alive connections. Raises if any answer was not a success.
 
@@ -47,23 +55,23 @@ def small_gets(door: Door, connections: int, seconds: int) -> Load:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     for name, value in door.headers:
         command += ["-H", f"{name}: {value}"]
-    before = cpu_seconds(door.pid)
+    before = _cpus(door)
     done = subprocess.run([*command, f"http://127.0.0.1:{door.port}/small"], capture_output=True, text=True, check=True)
-    used = cpu_seconds(door.pid) - before
+    used = _used(door, before)
     out = done.stdout
     if "Non-2xx" in out or ("Socket errors" in out and "connect 0, read 0, write 0" not in out):
         raise RuntimeError(out)
     count = int(re.search(r"(\d+) requests in", out)[1])  # type: ignore[index]
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])  # type: ignore[index]
-    return Load(rate, _milliseconds(out, 50), _milliseconds(out, 99), used / count * 1e6)
+    return Load(rate, _milliseconds(out, 50), _milliseconds(out, 99), tuple(one / count * 1e6 for one in used))
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Bytes per second, and CPU seconds for the whole body."""
+    """Bytes per second, and CPU seconds of each process for the whole body."""
 
     rate: float
-    cpu: float
+    cpus: tuple[float, ...]
 
 
 def _request(door: Door, line: str, *more: str) -> bytes:
@@ -91,7 +99,7 @@ def download(door: Door, size: int) -> Transfer:
     """One large body down. The receiver drops the bytes in the kernel, so that it is not what is measured."""
     buffer = bytearray(1 << 20)
     with socket.create_connection(("127.0.0.1", door.port), timeout=60) as connection:
-        before, started = cpu_seconds(door.pid), time.perf_counter()
+        before, started = _cpus(door), time.perf_counter()
         connection.sendall(_request(door, "GET /big"))
         length, rest = _head(connection)
         left = length - len(rest)
@@ -103,19 +111,19 @@ def download(door: Door, size: int) -> Transfer:
         taken = time.perf_counter() - started
     if length != size or left:
         raise RuntimeError(f"{length - left} bytes instead of {size}")
-    return Transfer(size / taken, cpu_seconds(door.pid) - before)
+    return Transfer(size / taken, _used(door, before))
 
 
 def upload(door: Door, body: Path) -> Transfer:
     """One large body up. The sender gives the file to the kernel, the upstream drops the bytes there."""
     size = body.stat().st_size
     with body.open("rb") as file, socket.create_connection(("127.0.0.1", door.port), timeout=60) as connection:
-        before, started = cpu_seconds(door.pid), time.perf_counter()
+        before, started = _cpus(door), time.perf_counter()
         connection.sendall(_request(door, "POST /sink", f"Content-Length: {size}"))
         connection.sendfile(file)
         _head(connection)
         taken = time.perf_counter() - started
-    return Transfer(size / taken, cpu_seconds(door.pid) - before)
+    return Transfer(size / taken, _used(door, before))
 
 
 def _open_stream(door: Door) -> socket.socket:
@@ -145,23 +153,24 @@ def first_event(door: Door, times: int) -> float:
 
 
 def idle_streams(door: Door, count: int) -> float:
-    """Bytes of private memory for each of ``count`` streams that got one event and are silent."""
+    """Bytes of private memory of the first process for each of ``count`` streams that got one event and are silent."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * count), hard))
     with ExitStack() as stack:
         warm = stack.enter_context(_open_stream(door))
         _first_event(warm)
-        before = memory(door.pid)
+        before = memory(door.pids[0])
         for _ in range(count):
             _first_event(stack.enter_context(_open_stream(door)))
-        return (memory(door.pid) - before) / count
+        return (memory(door.pids[0]) - before) / count
 
 
 def growth(door: Door, size: int, times: int) -> int:
-    """Bytes by which resident memory exceeds its start while ``times`` large bodies pass."""
+    """Bytes by which the resident memory of all processes exceeds its start while ``times`` large bodies pass."""
     download(door, size)
-    reset_peak(door.pid)
-    before = peak_memory(door.pid)
+    for pid in door.pids:
+        reset_peak(pid)
+    before = sum(map(peak_memory, door.pids))
     for _ in range(times):
         download(door, size)
-    return peak_memory(door.pid) - before
+    return sum(map(peak_memory, door.pids)) - before

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,15 @@ def cpu_seconds(pid: int) -> float:
     """User and system time that the process has used, all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below this one that live now."""
+    try:
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []  # it has just ended
+    return children + [below for child in children for below in descendants(child)]
 
 
 def memory(pid: int) -> int:
@@ -50,23 +59,34 @@ def free_port() -> int:
 
 @contextmanager
 def process(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path, stdout: int | None = None
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path, talks: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
-    """A child process that ends with the block; what it says goes to ``log``."""
+    """A child process that ends with the block; what it says goes to ``log``, or with ``talks`` to who started it."""
+    pipe = subprocess.PIPE if talks else None
     with log.open("ab") as output:
         # A session of its own: wrappers, such as the one of PyPI's node, do not pass a signal on.
         child = subprocess.Popen(
-            command, env=env, stdout=stdout or output, stderr=output, text=True, start_new_session=True
+            command, env=env, stdin=pipe, stdout=pipe or output, stderr=output, text=True, start_new_session=True
         )
         try:
             yield child
         finally:
-            os.killpg(child.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)
             try:
                 child.wait(30)
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+
+
+def wait_for_line(child: subprocess.Popen[str], log: Path) -> str:
+    """The next line that a child says. Raises :class:`RuntimeError` with the log if it ends without."""
+    assert child.stdout is not None
+    line = child.stdout.readline()
+    if not line:
+        raise RuntimeError(f"{child.args!r} ended: {log.read_text()[-2000:]}")
+    return line.strip()
 
 
 def wait_for_port(port: int, child: subprocess.Popen[str], log: Path) -> None:

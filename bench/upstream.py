@@ -13,6 +13,7 @@ import sys
 import threading
 
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
+_HEALTH = b'{"healthy":true,"version":"bench"}'  # an agent connects only to what says that it is opencode
 _STREAM = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     b"10\r\ndata: connected\n\r\n1\r\n\n\r\n"
@@ -44,6 +45,9 @@ def _serve(connection: socket.socket, body: str) -> None:
                     size = os.fstat(file.fileno()).st_size
                     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
                     connection.sendfile(file)
+                continue
+            if head.startswith(b"GET /global/health"):
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(_HEALTH), _HEALTH))
                 continue
             match = _LENGTH.search(head)
             left = (int(match[1]) if match else 0) - have
