@@ -13,7 +13,7 @@ from daemon.agent.backoff import LASTED, Backoff
 from daemon.agent.choosing import choose, stop_words
 from daemon.agent.credentials import Credentials
 from daemon.agent.dial import Dialer, tls_context
-from daemon.agent.errors import AgentError, Refused, Trouble, shown
+from daemon.agent.errors import AgentError, Refused, Trouble, WrongSetting, shown
 from daemon.agent.handshake import open_tunnel
 from daemon.agent.opencode import Opencode
 from daemon.agent.proxies import choose_proxy
@@ -97,7 +97,7 @@ class Agent:
 
     def _dialer(self, server: Server | None) -> Dialer:
         if server is None:
-            raise AgentError("a code is for one server; name it with --server")
+            raise WrongSetting("a code is for one server; name it with --server")
         if not server.tls and not server.is_local:
             self._voice.say(
                 f"warning: {server.url} is not encrypted: everybody on the way can read and change what passes; "

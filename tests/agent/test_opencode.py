@@ -355,10 +355,11 @@ async def test_two_agents_share_one_opencode(tmp_path: Path, fake: str) -> None:
         assert two.authorization == second.record.login.header
 
 
+Both = tuple[Local, Local, "Callable[[], Awaitable[None]]"]
+
+
 @asynccontextmanager
-async def second_after_first(
-    first: Party, second: Party
-) -> AsyncIterator[tuple[Local, Local, Callable[[], Awaitable[None]]]]:
+async def second_after_first(first: Party, second: Party) -> AsyncIterator[Both]:
     """Both run; the third is a function that ends the first."""
     end, ended = trio.Event(), trio.Event()
     locals_: list[Local] = []
@@ -469,7 +470,7 @@ async def test_the_real_one(tmp_path: Path, opencode_program: Path) -> None:
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
     }
-    party = Party(tmp_path, port, **env)
+    party = Party(tmp_path, port, env)
     party.opencode._start_seconds = 60
     async with party.running() as local:
         assert await _state(local, None) is State.LOCKED

@@ -64,7 +64,7 @@ ENTRANCES = {
     "daemon.__main__": (),
 }
 # What a default install has besides Python: pyproject.toml, "dependencies".
-DEFAULT_INSTALL = {"click", "h11", "trio", "trio_websocket", "wsproto"}
+DEFAULT_INSTALL = {"click", "h11", "trio", "wsproto"}
 # What the agent is made of, beside daemon/version.py.
 AGENT = ("protocol", "daemon/wire", "daemon/agent")
 # Of Python's own modules, those that Windows lacks and that one might reach for.
