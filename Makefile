@@ -20,7 +20,7 @@ export npm_config_update_notifier := false
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
-.PHONY: help setup run doctor test check format bench
+.PHONY: help setup run doctor test check format bench agent
 
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make check   lint, formatting and types'
 	@echo 'make format  put the formatting right'
 	@echo 'make bench   compare with other proxies (needs nginx and wrk)'
+	@echo 'make agent   build dist/cli-server-agent.pyz, the agent in one file'
 	@echo 'make setup   install what the others need, which they do by themselves'
 
 setup: $(PACKAGES) $(OPENCODE_INSTALLED)
@@ -57,6 +58,9 @@ format: $(PACKAGES)
 
 bench: setup $(PROXY_INSTALLED)
 	$(BIN)/python -m bench $(ARGS)
+
+agent: $(PACKAGES)
+	@$(BIN)/python scripts/build_agent.py dist/cli-server-agent.pyz
 
 $(PACKAGES): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
