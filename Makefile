@@ -3,12 +3,15 @@
 PYTHON ?= python3
 OPENCODE_VERSION := 1.18.33
 PROXY_VERSION := 5.3.0# configurable-http-proxy, which the benchmark compares with
+AUTOBAHN_VERSION := 25.10.1# of the test suite for WebSockets
 
 BIN := .venv/bin
 PACKAGES := .venv/.installed
 OPENCODE := .cache/opencode
 OPENCODE_INSTALLED := $(OPENCODE)/.installed-$(OPENCODE_VERSION)
 PROXY_INSTALLED := $(OPENCODE)/.installed-proxy-$(PROXY_VERSION)
+AUTOBAHN := .cache/autobahn
+AUTOBAHN_INSTALLED := $(AUTOBAHN)/.installed-$(AUTOBAHN_VERSION)
 # The redirection makes it a command for the shell, which `command` needs.
 OPENCODE_GIVEN := $(or $(OPENCODE_BIN),$(shell command -v opencode 2>/dev/null))
 NPM := PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --prefix $(OPENCODE) --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -20,7 +23,7 @@ export npm_config_update_notifier := false
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
-.PHONY: help setup run doctor test check format bench agent
+.PHONY: help setup run doctor test check format bench agent autobahn
 
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
@@ -28,11 +31,12 @@ help:
 	@echo 'make test    run all tests; ARGS="-k name" picks some'
 	@echo 'make check   lint, formatting and types'
 	@echo 'make format  put the formatting right'
-	@echo 'make bench   compare with other proxies (needs nginx and wrk)'
+	@echo 'make bench   compare with other proxies and tunnels (needs nginx and wrk); ARGS=proxies or ARGS=tunnel does a part'
 	@echo 'make agent   build dist/cli-server-agent.pyz, the agent in one file'
+	@echo 'make autobahn  run all of Autobahn'\''s cases for WebSockets'
 	@echo 'make setup   install what the others need, which they do by themselves'
 
-setup: $(PACKAGES) $(OPENCODE_INSTALLED)
+setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED)
 
 # An opencode of your own, on PATH or in OPENCODE_BIN, is used before ours.
 run doctor: export OPENCODE_BIN := $(or $(OPENCODE_GIVEN),$(CURDIR)/$(OPENCODE)/opencode)
@@ -58,6 +62,9 @@ format: $(PACKAGES)
 
 bench: setup $(PROXY_INSTALLED)
 	$(BIN)/python -m bench $(ARGS)
+
+autobahn: $(PACKAGES) $(AUTOBAHN_INSTALLED)
+	$(BIN)/python -m tests.autobahn.run $(ARGS)
 
 agent: $(PACKAGES)
 	@$(BIN)/python scripts/build_agent.py dist/cli-server-agent.pyz
@@ -86,4 +93,14 @@ $(OPENCODE_INSTALLED): | $(PACKAGES)
 
 $(PROXY_INSTALLED): | $(OPENCODE_INSTALLED)
 	@$(NPM) configurable-http-proxy@$(PROXY_VERSION)
+	@touch $@
+
+# The suite is written for Python 2 and only unpacked; tests/autobahn/fuzz.py reads its cases.
+$(AUTOBAHN_INSTALLED): tests/autobahn/requirements.txt | $(PACKAGES)
+	@echo 'installing Autobahn'\''s test suite into $(AUTOBAHN)'
+	@$(BIN)/python -m venv --clear $(AUTOBAHN)
+	@$(AUTOBAHN)/bin/python -m pip install --quiet --requirement tests/autobahn/requirements.txt
+	@$(AUTOBAHN)/bin/python -m pip download --quiet --no-deps --no-binary :all: --dest $(AUTOBAHN) autobahntestsuite==$(AUTOBAHN_VERSION)
+	@mkdir $(AUTOBAHN)/suite
+	@tar --extract --gzip --strip-components 1 --directory $(AUTOBAHN)/suite --file $(AUTOBAHN)/autobahntestsuite-$(AUTOBAHN_VERSION).tar.gz
 	@touch $@

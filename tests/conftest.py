@@ -68,6 +68,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     ),
     "postgres": (_postgres_installed, "make setup"),
     "nginx": (lambda: find_program("nginx") is not None, "apt-get install nginx-light"),
+    "autobahn": (lambda: (ROOT / ".cache" / "autobahn" / "suite").is_dir(), "make setup"),
     "wrk": (lambda: find_program("wrk") is not None, "apt-get install wrk"),
 }
 

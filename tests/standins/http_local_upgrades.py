@@ -18,11 +18,13 @@ import base64
 import hashlib
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
+from wsproto.utilities import LocalProtocolError
 
 from tests.standins.content import pieces
 
@@ -78,6 +80,7 @@ class _WebSocket:
         self._reader = reader
         self._changed = changed
         self._socket = Connection(ConnectionType.SERVER)
+        self._sending = trio.Lock()
         self._parts: list[str | bytes | bytearray] = []  # of a frame that has not arrived as a whole
 
     async def run(self) -> None:
@@ -86,18 +89,27 @@ class _WebSocket:
         if task == "close":
             await self._send(CloseConnection(int(self._visit.path[2]), self._visit.query("reason") or None))
         elif task == "bytes":
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, task)
-                await self._flood(int(self._visit.path[2]), int(self._visit.query("piece", "16384")))
-            return await self._leave()
+            return await self._flood(int(self._visit.path[2]), int(self._visit.query("piece", "16384")))
         await self._listen(task)
         await self._leave()
 
     async def _flood(self, size: int, most: int) -> None:
-        for piece in pieces(size, most=most):
-            await self._send(BytesMessage(bytes(piece)))
-            self._visit.sent += len(piece)
-        await self._send(CloseConnection(1000))
+        """Send, and read meanwhile, so that neither side waits for the other for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen_until_it_breaks, nursery.cancel_scope)
+            with suppress(trio.BrokenResourceError, LocalProtocolError):  # the client left, or closed in the middle
+                for piece in pieces(size, most=most):
+                    await self._send(BytesMessage(bytes(piece)))
+                    self._visit.sent += len(piece)
+                await self._send(CloseConnection(1000))
+        if self._socket.state is not ConnectionState.CLOSED:
+            raise EOFError
+        await self._leave()
+
+    async def _listen_until_it_breaks(self, scope: trio.CancelScope) -> None:
+        with suppress(EOFError, trio.BrokenResourceError):
+            await self._listen("")
+        scope.cancel()
 
     async def _listen(self, task: str) -> None:
         """Read until the WebSocket is closed by both sides."""
@@ -108,7 +120,8 @@ class _WebSocket:
             self._socket.receive_data(data)
             answers, broken = self._answers(task)
             if answers:
-                await self._stream.send_all(answers)
+                async with self._sending:
+                    await self._stream.send_all(answers)
             if broken:
                 return
             self._changed()
@@ -129,6 +142,8 @@ class _WebSocket:
             self._visit.close_code = event.code
             closing = self._socket.state is ConnectionState.REMOTE_CLOSING
             return self._socket.send(event.response()) if closing else b""
+        if self._socket.state is not ConnectionState.OPEN:
+            return b""  # we have said goodbye
         if isinstance(event, Ping):
             return self._socket.send(event.response())
         if isinstance(event, Message):
@@ -154,7 +169,8 @@ class _WebSocket:
         return self._socket.send(whole)
 
     async def _send(self, event: Event) -> None:
-        await self._stream.send_all(self._socket.send(event))
+        async with self._sending:
+            await self._stream.send_all(self._socket.send(event))
 
     async def _leave(self) -> None:
         """Close first, as a server should, and without a reset that would overtake the goodbye."""

@@ -294,6 +294,15 @@ async def test_websockets_that_end() -> None:
                 await ws.get_message()
             assert ws.closed is not None
             assert ws.closed.code == 1000
+        async with socket_of(local, "/ws/bytes/100000000") as ws:
+            await ws.get_message()
+            await ws.aclose(4000)
+        await local.wait_until(lambda: not local.open)
+        assert local.visits[-1].close_code == 4000
+        async with await connect(local, UPGRADE % b"/ws/bytes/100000000") as stream:
+            await head(stream)
+        await local.wait_until(lambda: not local.open)
+        assert local.visits[-1].end == "left"
         async with socket_of(local, "/ws/close/4009?reason=enough") as ws:
             with pytest.raises(ConnectionClosed):
                 await ws.get_message()
