@@ -72,8 +72,8 @@ class Window:
         return given
 
     def _grow(self, now: float, round_trip: float) -> None:
-        if now - self._begun > _ROUND_TRIPS * round_trip:
-            return
+        if now - self._begun >= _ROUND_TRIPS * round_trip:
+            return  # also while the round trip is not known
         more = min(self.size, LARGEST_WINDOW - self.size, self._growth.left)
         self._growth.left -= more
         self.size += more

@@ -22,7 +22,11 @@ class LocalProtocolError(ProtocolError):
 
 
 class RequestTooLarge(LocalProtocolError):
-    """A request does not fit into a version 1 message."""
+    """A request does not fit into what the version of the peer can say."""
+
+
+class AnswerUnfit(LocalProtocolError):
+    """The head of an answer cannot be said: too large, or numbers that HTTP does not have."""
 
 
 class RemoteProtocolError(ProtocolError):

@@ -21,9 +21,9 @@ _LENGTH: Final = 4
 _LEAST_HEADER: Final = 2  # "{}"
 
 
-def dump(header: JSON) -> bytes:
+def dump(header: JSON, errors: str = "replace") -> bytes:
     """A JSON header. What is no Unicode is replaced: it can only be in texts for people."""
-    return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", errors)
 
 
 def join(header: bytes, payload: bytes = b"") -> bytes:
@@ -55,6 +55,8 @@ def parse(header: bytes) -> dict[str, Any]:
     """The JSON object of a header."""
     try:
         value = _DECODER.decode(header.decode("utf-8"))
+        if b"\\u" in header:
+            dump(value, errors="strict")  # half a surrogate pair is no Unicode, and whoever prints it fails
     except (ValueError, RecursionError) as error:
         raise RemoteProtocolError("malformed", f"the header is not JSON: {str(error)[:100]}") from None
     if not isinstance(value, dict):
@@ -84,6 +86,14 @@ def text(header: JSON, name: str, most: int, *, code: str = "malformed") -> str:
     if not isinstance(value, str) or len(value) > most:
         raise RemoteProtocolError(code, f"{name} must be a string of at most {most} characters")
     return value
+
+
+def note(header: JSON, name: str, most: int) -> str:
+    """A text for logs: may be absent, and is cut."""
+    value = header.get(name, "")
+    if not isinstance(value, str):
+        raise RemoteProtocolError("malformed", f"{name} must be a string")
+    return value[:most]
 
 
 def flag(header: JSON, name: str) -> bool:

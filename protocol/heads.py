@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from protocol.errors import RemoteProtocolError
+from protocol.errors import AnswerUnfit, RemoteProtocolError
 from protocol.frames import flag, number, optional_number
 from protocol.headers import end_to_end
 from protocol.messages import RequestHead, ResponseHead
@@ -21,7 +21,7 @@ _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(r"(?:/[!-~]*|\*)")
 _UNSAFE: Final = re.compile(r"[\r\n]")
-MOST_LENGTH: Final = 2**53 - 1  # what every JSON reader keeps exact
+MOST_LENGTH: Final = 2**53 - 1  # what every JSON reader keeps exact; 16 digits
 MAX_TARGET: Final = 16_384  # the gateway's limit
 BODILESS: Final = frozenset({204, 304})
 SWITCHING: Final = 101
@@ -57,6 +57,14 @@ def _text(value: object, what: str, pattern: re.Pattern[str]) -> bytes:
 
 def _pairs(headers: Headers) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+def check_answer(head: ResponseHead) -> None:
+    """What a local server may say and the wire cannot. Raises :class:`AnswerUnfit`."""
+    if not 100 <= head.status <= 599:
+        raise AnswerUnfit(f"the answer has status {head.status}")
+    if (head.body_length or 0) > MOST_LENGTH:
+        raise AnswerUnfit(f"the answer has a length of more than {MOST_LENGTH} bytes")
 
 
 # Version 2
@@ -111,7 +119,7 @@ def read_open(header: JSON) -> tuple[RequestHead, bool]:
     upgrade = _one_value(header, "upgrade")
     if upgrade is not None and (end or length is not None):
         raise _bad("what may switch protocols has no body and no end")
-    return RequestHead(method, target, end_to_end(_listed(header)), length, upgrade), end
+    return RequestHead(method, target, end_to_end(_listed(header)), 0 if upgrade is not None else length, upgrade), end
 
 
 def write_head(stream: int, head: ResponseHead, *, end: bool) -> dict[str, Any]:
@@ -140,7 +148,7 @@ def read_head(header: JSON) -> tuple[ResponseHead, bool]:
     if status < 200 and (end or length is not None):
         raise _bad("an interim answer has no body and is no end")
     reason = _one_value(header, "reason") or b""
-    return ResponseHead(status, reason, end_to_end(_listed(header)), length, upgrade), end
+    return ResponseHead(status, reason, end_to_end(_listed(header)), 0 if status < 200 else length, upgrade), end
 
 
 # Version 1

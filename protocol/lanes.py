@@ -62,14 +62,9 @@ class Lanes:
         """A stream that may send ``credit`` bytes."""
         self._lanes[stream] = _Lane(credit)
 
-    def take_credit(self, stream: int, most: int) -> int:
-        """Take up to ``most`` bytes of credit for a payload that is sent beside the lanes; how much it was."""
-        lane = self._lanes[stream]
-        if lane.credit == UNLIMITED:
-            return most
-        taken = min(most, lane.credit)
-        lane.credit -= taken
-        return taken
+    def spend(self, stream: int, count: int) -> None:
+        """Credit for a payload that goes out beside the lanes, before anything was queued."""
+        self._lanes[stream].credit -= count
 
     def push(self, stream: int, data: bytes, *, end: bool) -> None:
         """Queue bytes, and that nothing follows them."""
@@ -84,6 +79,11 @@ class Lanes:
         """Bytes that wait; 0 for a stream that is not known."""
         lane = self._lanes.get(stream)
         return 0 if lane is None else lane.queued
+
+    def ending(self, stream: int) -> bool:
+        """Whether all that the stream has to send is queued, with its end."""
+        lane = self._lanes.get(stream)
+        return lane is not None and lane.ended
 
     def give(self, stream: int, credit: int) -> None:
         """The receiver takes more. Raises :class:`RemoteProtocolError` if that is more than anybody may give."""
@@ -101,6 +101,11 @@ class Lanes:
 
     def __bool__(self) -> bool:
         return bool(self._turns)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no stream has or may get anything to send."""
+        return not self._lanes
 
     def _line_up(self, stream: int, lane: _Lane) -> None:
         if not lane.waits and lane.ready():

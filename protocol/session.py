@@ -17,12 +17,13 @@ from protocol.events import Arrived, Event, GoneAway, Greeted, Hello, Reset
 from protocol.frames import MAX_CHUNK
 from protocol.heads import MOST_LENGTH
 from protocol.lanes import QUEUE, Lanes
-from protocol.liveness import Liveness
+from protocol.liveness import SILENCE_SECONDS, Liveness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from protocol.frames import JSON
+    from protocol.stream import Stream
 
 MOST_ID: Final = 2**31 - 1
 MOST_STREAMS: Final = 256  # a team's browsers on one laptop; with FIRST_WINDOW each it is 16 MiB
@@ -31,6 +32,7 @@ RESET_SECONDS: Final = 60.0  # an end that answers no reset for so long does not
 FLOOD: Final = 4096  # messages that wait to be sent, without data
 _TEXT: Final = 500  # characters of a message for logs
 _SOFTWARE: Final = 100
+_CODE: Final = 100  # characters of one that we do not know
 _INFO_ITEMS: Final = 20
 _KEPT_HEADERS: Final = 512  # of "data", read once: two a stream, for all streams there may be
 _PINGS: Final = 8  # unanswered ones whose times are kept
@@ -39,28 +41,6 @@ _PINGS: Final = 8  # unanswered ones whose times are kept
 def local_hello(software: str, info: dict[str, str] | None = None) -> Hello:
     """Our own hello."""
     return Hello(software[:_SOFTWARE], FIRST_WINDOW, MAX_CHUNK, MOST_STREAMS, info or {})
-
-
-class Stream:
-    """A stream on the wire. ``length``: bytes of the incoming body that are still to come, if that is known."""
-
-    __slots__ = ("answered", "bodiless", "got_end", "interim", "length", "released", "reset_at", "sent_end", "window")
-
-    def __init__(self, window: Window) -> None:
-        self.window = window
-        self.length: int | None = None
-        self.got_end = False  # the peer's direction has ended
-        self.sent_end = False  # ours has, and that was sent
-        self.reset_at: float | None = None  # we reset it
-        self.released = False  # its owner reads nothing of it any more
-        self.answered = False  # the final head was sent (agent) or has come (server)
-        self.bodiless = False  # the answer to HEAD
-        self.interim = 0  # 1xx heads
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing more may come."""
-        return self.got_end and (self.sent_end or self.reset_at is not None)
 
 
 class Session:
@@ -77,6 +57,7 @@ class Session:
         self.streams: dict[int, Stream] = {}
         self._mine = hello
         self._begun = now
+        self._now = now
         self._liveness = Liveness(now)
         self._growth = Growth()
         self._round_trip = RoundTrip()
@@ -112,9 +93,11 @@ class Session:
 
     def receive(self, message: bytes, now: float) -> Event | None:
         """Read one message. Raises :class:`RemoteProtocolError`."""
+        self._now = now
         header, payload = frames.split(message)
-        if len(payload) > MAX_CHUNK:
-            raise RemoteProtocolError("too_large", f"a payload of {len(payload)} bytes; at most {MAX_CHUNK} are taken")
+        most = self._mine.max_chunk
+        if len(payload) > most:
+            raise RemoteProtocolError("too_large", f"a payload of {len(payload)} bytes; at most {most} are taken")
         known = self._kept.get(header)
         if known is not None:
             return self._arrived(known[0], payload, known[1])
@@ -123,6 +106,8 @@ class Session:
         if self.hello is None:
             return self._on_hello(parsed, kind, now)
         reader = self._readers.get(kind) if isinstance(kind, str) else None
+        if kind == "hello":
+            raise RemoteProtocolError("bad_hello", "there is one hello, and it was said")
         if reader is None:
             raise RemoteProtocolError("unknown_type", "a message of a type that is not known here")
         if kind == "data" and len(header) < 64:
@@ -166,6 +151,9 @@ class Session:
         number = frames.number(header, "id", 1, MOST_ID)
         return number, self._open_stream(number)
 
+    def _new_window(self) -> Window:
+        return Window(self._growth, self._mine.window)
+
     def _open_stream(self, number: int) -> Stream:
         stream = self.streams.get(number)
         if stream is None or stream.got_end:
@@ -179,7 +167,7 @@ class Session:
         stream = self._open_stream(number)
         self._check_arrival(stream)
         self._count(stream, payload, end)
-        if stream.reset_at is not None:  # nobody waits for it any more
+        if stream.reset_at is not None or stream.released:  # nobody waits for it any more
             self._settle(number, stream)
             return None
         return Arrived(number, payload, end)
@@ -208,7 +196,7 @@ class Session:
         number = frames.number(header, "id", 1, MOST_ID)
         if number > self.last_id:
             raise RemoteProtocolError("bad_stream", f"stream {number} was never opened")
-        code, message = frames.text(header, "code", _SOFTWARE), str(header.get("message", ""))[:_TEXT]
+        code, message = frames.text(header, "code", _CODE), frames.note(header, "message", _TEXT)
         stream = self.streams.get(number)
         if stream is None or stream.closed:
             return None  # it crossed the end
@@ -229,20 +217,29 @@ class Session:
             self._round_trip.measured(now - sent)
 
     def _on_go_away(self, header: JSON, payload: bytes, now: float) -> Event:
-        code = frames.text(header, "code", _SOFTWARE)
+        code, message = frames.text(header, "code", _CODE), frames.note(header, "message", _TEXT)
         self.draining = True
-        return GoneAway(code, str(header.get("message", ""))[:_TEXT])
+        return GoneAway(code, message)
 
     # Saying
 
     def _say(self, header: dict[str, Any], payload: bytes = b"") -> None:
         self._soon.append(frames.join(frames.dump(header), payload))
 
-    def _first_payload(self, number: int, data: bytes, end: bool) -> tuple[bytes, bool]:
-        """What of a body goes with its head: all of it if it is small, else nothing."""
-        if len(data) > self.lanes.most_chunk or self.lanes.take_credit(number, len(data)) < len(data):
-            return b"", False
-        return data, end
+    def _goes_along(self, data: bytes) -> bool:
+        """Whether the beginning of a body goes with its head: one chunk, which every window has room for."""
+        return len(data) <= self.lanes.most_chunk
+
+    def _say_head(self, number: int, header: bytes, data: bytes, *, end: bool) -> None:
+        along = self._goes_along(data)
+        self._soon.append(frames.join(header, data if along else b""))
+        if not along:
+            self.lanes.push(number, data, end=end)
+            return
+        self.lanes.spend(number, len(data))
+        if end:
+            self.lanes.drop(number)
+            self._sent_end(number)
 
     def send(self, number: int, data: bytes, *, end: bool = False) -> None:
         """Queue a piece of a body, or raw bytes after 101. Nothing happens if the stream was reset meanwhile."""
@@ -258,19 +255,25 @@ class Session:
     def consumed(self, number: int, count: int, now: float) -> None:
         """The stream's reader took ``count`` bytes of what had arrived."""
         stream = self.streams.get(number)
-        if stream is None:
-            return
+        if stream is None or stream.got_end or stream.reset_at is not None:
+            return  # nothing more comes that credit would be for
         credit = stream.window.taken(count, now, self._round_trip.seconds)
-        if credit and not stream.got_end:
+        if credit:
             self._say({"type": "credit", "id": number, "bytes": credit})
 
     def reset(self, number: int, code: str, message: str, now: float) -> bool:
-        """Break a stream off; nothing happens if it is over already. Always true: the wire can say it."""
+        """Break a stream off; nothing happens if it is over already. Always true: the wire can say it.
+
+        ``enough`` waits until our own end was sent, if that is queued: the answer is to arrive whole.
+        """
         stream = self.streams.get(number)
         if stream is None or stream.closed or stream.reset_at is not None:
             return True
+        if code == "enough" and self.lanes.ending(number):
+            stream.enough = message
+            return True
         self.lanes.drop(number)
-        stream.reset_at = now
+        stream.reset_at = self._liveness.counted(now)
         self._say({"type": "reset", "id": number, "code": code, "message": message[:_TEXT]})
         self._settle(number, stream)
         return True
@@ -327,6 +330,8 @@ class Session:
         stream = self.streams.get(number)
         if stream is not None:
             stream.sent_end = True
+            if stream.enough is not None:
+                self.reset(number, "enough", stream.enough, self._now)
             self._settle(number, stream)
 
     @property
@@ -338,17 +343,21 @@ class Session:
 
     def tick(self, now: float) -> None:
         """To be called every second. Raises :class:`RemoteProtocolError` when the peer's time is over."""
-        if self._liveness.silent(now):
-            raise RemoteProtocolError("timeout", "nothing came for too long")
-        if self.hello is None:
-            if now - self._begun >= HELLO_SECONDS:
-                raise RemoteProtocolError("bad_hello", f"no hello within {HELLO_SECONDS:g} s")
-            return
-        for number, stream in self.streams.items():
-            if stream.reset_at is not None and not stream.got_end and now - stream.reset_at >= RESET_SECONDS:
-                raise RemoteProtocolError("unanswered", f"the reset of stream {number} is not answered")
-        if self._liveness.ping_due(now):
+        self._now = now
+        if self._liveness.tick(now):
+            self._judge(now)
+        if self.hello is not None and self._liveness.ping_due(now):
             self._send_ping(now)
+
+    def _judge(self, now: float) -> None:
+        if self._liveness.silent(now):
+            raise RemoteProtocolError("timeout", f"nothing came for {SILENCE_SECONDS:g} s")
+        counted = self._liveness.counted(now)
+        if self.hello is None and counted - self._begun >= HELLO_SECONDS:
+            raise RemoteProtocolError("bad_hello", f"no hello within {HELLO_SECONDS:g} s")
+        for number, stream in self.streams.items():
+            if stream.reset_at is not None and not stream.got_end and counted - stream.reset_at >= RESET_SECONDS:
+                raise RemoteProtocolError("unanswered", f"the reset of stream {number} is not answered")
 
     def _send_ping(self, now: float) -> None:
         self._ping += 1

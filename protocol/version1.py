@@ -6,12 +6,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from protocol import frames
-from protocol.errors import LocalProtocolError, RemoteProtocolError, RequestTooLarge
+from protocol.errors import AnswerUnfit, LocalProtocolError, RemoteProtocolError, RequestTooLarge
 from protocol.events import Answered, Arrived, Event, Opened, Reset, Told
 from protocol.frames import MAX_CHUNK, MAX_MESSAGE_V1
-from protocol.heads import BODILESS, read_request_v1, read_stream_v1, single
+from protocol.heads import BODILESS, check_answer, read_request_v1, read_stream_v1, single
 from protocol.lanes import QUEUE, Lanes
-from protocol.liveness import PING_SECONDS, Liveness
+from protocol.liveness import PING_SECONDS, SILENCE_SECONDS, Liveness
 from protocol.messages import ResponseHead
 from protocol.session import FLOOD, MOST_STREAMS
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MOST_HEADER: Final = MAX_MESSAGE_V1 - 4
 _MOST_ID: Final = 100  # characters of an id that a server chose
 _INFO_ITEMS: Final = 20
+# Answers that nobody waits for and that an older agent goes on with: it cannot be told. Each may cost it a connection,
+# so that some day a new session is better, which ends them all.
+MOST_UNWANTED: Final = 1024
 
 
 class _Version1:
@@ -48,10 +51,10 @@ class _Version1:
 
     def _say(self, header: dict[str, Any], payload: bytes = b"") -> None:
         self._soon.append(frames.join(frames.dump(header), payload))
-        if len(self._soon) > FLOOD:
-            raise RemoteProtocolError("flood", f"more than {FLOOD} messages wait that the peer does not read")
 
     def _parsed(self, message: bytes) -> tuple[dict[str, Any], bytes]:
+        if len(self._soon) > FLOOD:
+            raise RemoteProtocolError("flood", f"more than {FLOOD} messages wait that the peer does not read")
         if len(message) > MAX_MESSAGE_V1:
             raise RemoteProtocolError("too_large", f"a message is larger than {MAX_MESSAGE_V1} bytes")
         header, payload = frames.split(message, _MOST_HEADER)
@@ -91,8 +94,8 @@ class _Version1:
 
     def tick(self, now: float) -> None:
         """To be called every second. Raises :class:`RemoteProtocolError` when the peer's time is over."""
-        if self._liveness.silent(now):
-            raise RemoteProtocolError("timeout", "nothing came for too long")
+        if self._liveness.tick(now) and self._liveness.silent(now):
+            raise RemoteProtocolError("timeout", f"nothing came for {SILENCE_SECONDS:g} s")
 
 
 class _Answer:
@@ -115,12 +118,13 @@ class ServerSession1(_Version1):
         self.last_id = 0
         self._answers: dict[int, _Answer] = {}
         self._requests: dict[int, tuple[bytes, bytearray]] = {}  # JSON header and body of those not sent yet
+        self._unwanted = 0  # answers that are dropped
         self._pinged = now
 
     @property
     def can_open(self) -> bool:
         """Whether another request may be made."""
-        return not self.draining and not self.closed and len(self._answers) < MOST_STREAMS
+        return not self.draining and not self.closed and len(self._answers) - self._unwanted < MOST_STREAMS
 
     def open(self, head: RequestHead, data: bytes = b"", *, end: bool = False) -> int:
         """Begin a request. Raises :class:`RequestTooLarge` if it cannot fit; then nothing has begun."""
@@ -182,8 +186,10 @@ class ServerSession1(_Version1):
         if answer is None or number in self._requests or str(number) != name:
             raise RemoteProtocolError("bad_stream", "an answer to a request that is not open")
         done = frames.flag(header, "done")
-        if len(payload) > MAX_CHUNK or (done and payload):
-            raise RemoteProtocolError("too_large", f"at most {MAX_CHUNK} bytes come at once, and none with the end")
+        if len(payload) > MAX_CHUNK:
+            raise RemoteProtocolError("too_large", f"a payload of {len(payload)} bytes; at most {MAX_CHUNK} are taken")
+        if done and payload:
+            raise RemoteProtocolError("malformed", "the last message of an answer has no payload")
         if answer.begun == ("status" in header or "headers" in header):
             raise RemoteProtocolError("bad_stream", "status and headers belong to the first message of an answer")
         head = None if answer.begun else read_stream_v1(header)
@@ -195,7 +201,7 @@ class ServerSession1(_Version1):
                 answer.left = None
                 return self._broken(number, answer, done=done)
         if done:
-            del self._answers[number]
+            self._forget(number)
         if answer.dropped:
             return None
         return Arrived(number, payload, done) if head is None else Answered(number, head, payload, done)
@@ -212,10 +218,19 @@ class ServerSession1(_Version1):
 
     def _broken(self, number: int, answer: _Answer, *, done: bool) -> Event | None:
         """A body that is not as long as it said: only this answer is spoilt."""
-        told, answer.dropped = answer.dropped, True
+        told = answer.dropped
+        self._drop(answer)
         if done:
-            del self._answers[number]
+            self._forget(number)
         return None if told else Reset(number, "broken", "the body is not as long as Content-Length said")
+
+    def _drop(self, answer: _Answer) -> None:
+        if not answer.dropped:
+            answer.dropped = True
+            self._unwanted += 1
+
+    def _forget(self, number: int) -> None:
+        self._unwanted -= self._answers.pop(number).dropped
 
     def receive_text(self, text: str) -> Event | None:
         """``agent_info``. Raises :class:`RemoteProtocolError` for everything else."""
@@ -232,8 +247,14 @@ class ServerSession1(_Version1):
             self._answers.pop(number, None)
         answer = self._answers.get(number)
         if answer is not None:
-            answer.dropped = True
+            self._drop(answer)
         return True
+
+    def tick(self, now: float) -> None:
+        """See :class:`_Version1`."""
+        super().tick(now)
+        if self._unwanted > MOST_UNWANTED:
+            raise RemoteProtocolError("too_many_streams", f"more than {MOST_UNWANTED} answers come that nobody wants")
 
     def release(self, number: int) -> None:
         """The answer's owner is done with it."""
@@ -281,16 +302,22 @@ class AgentSession1(_Version1):
         raise RemoteProtocolError("malformed", "a text message; only binary ones are taken")
 
     def answer(self, number: int, head: ResponseHead, data: bytes = b"", *, end: bool = False) -> None:
-        """Send the final response head; interim ones cannot be told."""
+        """Send the final response head; interim ones cannot be told. Raises :class:`AnswerUnfit`; nothing was sent."""
         name = self._names.get(number)
         if name is None or head.status < 200:
             return
+        check_answer(head)
         headers = single(head.headers)
-        self._counted[number] = head.body_length is not None
         if head.body_length is not None:
             headers["content-length"] = str(head.body_length)
         done = end and not data
-        self._say({"type": "stream", "id": name, "status": head.status, "headers": headers, "done": done})
+        header = frames.dump(
+            {"type": "stream", "id": name, "status": head.status, "headers": headers, "done": done},
+        )
+        if len(header) > _MOST_HEADER:
+            raise AnswerUnfit("the head of the answer is larger than version 1 of the tunnel can say")
+        self._soon.append(frames.join(header))
+        self._counted[number] = head.body_length is not None
         if done:
             self._forget(number)
         elif data or end:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from protocol import frames
-from protocol.credit import Window
-from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.errors import AnswerUnfit, LocalProtocolError, RemoteProtocolError, RequestTooLarge
 from protocol.events import Answered, Event, Opened
-from protocol.heads import BODILESS, SWITCHING, read_head, read_open, write_head, write_open
-from protocol.session import MOST_ID, Session, Stream
+from protocol.frames import MAX_HEADER
+from protocol.heads import (
+    BODILESS,
+    MOST_LENGTH,
+    SWITCHING,
+    check_answer,
+    read_head,
+    read_open,
+    write_head,
+    write_open,
+)
+from protocol.session import MOST_ID, Session
+from protocol.stream import Stream
 
 if TYPE_CHECKING:
     from protocol.events import Hello
@@ -38,24 +48,22 @@ class ServerSession(Session):
         )
 
     def open(self, head: RequestHead, data: bytes = b"", *, end: bool = False) -> int:
-        """Open a stream with a request; its number. ``data``: the beginning of the body, all of it with ``end``."""
+        """Open a stream with a request; its number. ``data``: the beginning of the body, all of it with ``end``.
+
+        Raises :class:`RequestTooLarge` if the wire cannot say it; then nothing was opened.
+        """
         if not self.can_open or self.hello is None:
             raise LocalProtocolError("no stream can be opened now")
-        number = self.last_id = self.last_id + 1
+        number = self.last_id + 1
+        header = frames.dump(write_open(number, head, end=end and self._goes_along(data)))
+        if len(header) > MAX_HEADER or (head.body_length or 0) > MOST_LENGTH:
+            raise RequestTooLarge("the request is larger than the tunnel can say")
+        self.last_id = number
         stream = self.streams[number] = Stream(self._new_window())
         stream.bodiless = head.method == b"HEAD"
         self.lanes.add(number, self.hello.window)
-        payload, ends = self._first_payload(number, data, end)
-        self._say(write_open(number, head, end=ends), payload)
-        if ends:
-            stream.sent_end = True
-            self.lanes.drop(number)
-        elif len(payload) < len(data) or end:
-            self.lanes.push(number, data[len(payload) :], end=end)
+        self._say_head(number, header, data, end=end)
         return number
-
-    def _new_window(self) -> Window:
-        return Window(self._growth)
 
     def _on_head(self, header: JSON, payload: bytes, now: float) -> Event | None:
         number, stream = self._stream(header)
@@ -64,9 +72,10 @@ class ServerSession(Session):
             raise RemoteProtocolError("bad_stream", f"stream {number} was answered already")
         self._expect(stream, head, payload, end)
         self._count(stream, payload, end)
-        if head.status >= 200 and head.body_length is None and end and not stream.bodiless:
+        bodiless = stream.bodiless or head.status in BODILESS
+        if head.status >= 200 and head.body_length is None and end and not bodiless:
             head.body_length = len(payload)
-        if stream.reset_at is not None:
+        if stream.reset_at is not None or stream.released:
             self._settle(number, stream)
             return None
         return Answered(number, head, payload, end)
@@ -90,6 +99,11 @@ class ServerSession(Session):
         if not stream.answered:
             raise RemoteProtocolError("bad_stream", "a body came before its head")
 
+    def _judge(self, now: float) -> None:
+        super()._judge(now)
+        if self.last_id >= MOST_ID:
+            raise RemoteProtocolError("ids_used_up", f"{MOST_ID} streams were opened; a new session begins anew")
+
 
 class AgentSession(Session):
     """The agent's end."""
@@ -108,7 +122,7 @@ class AgentSession(Session):
         if sum(not stream.closed for stream in self.streams.values()) >= self._mine.max_streams:
             raise RemoteProtocolError("too_many_streams", f"more than {self._mine.max_streams} streams are open")
         self.last_id = number
-        stream = self.streams[number] = Stream(Window(self._growth))
+        stream = self.streams[number] = Stream(self._new_window())
         if end and head.body_length is None:
             head.body_length = len(payload)
         if head.upgrade is None:
@@ -121,18 +135,21 @@ class AgentSession(Session):
     def answer(self, number: int, head: ResponseHead, data: bytes = b"", *, end: bool = False) -> None:
         """Send a response head. ``data``: the beginning of the body, all of it with ``end``.
 
-        Nothing happens if the stream was reset meanwhile.
+        Nothing happens if the stream was reset meanwhile. Raises :class:`AnswerUnfit`; then nothing was sent.
         """
         stream = self.streams.get(number)
         if stream is None or stream.reset_at is not None or stream.sent_end:
             return
         if stream.answered:
             raise LocalProtocolError(f"stream {number} was answered already")
-        stream.answered = head.status >= 200 or head.status == SWITCHING
-        payload, ends = self._first_payload(number, data, end)
-        self._say(write_head(number, head, end=ends), payload)
-        if ends:
-            self.lanes.drop(number)
-            self._sent_end(number)
-        elif len(payload) < len(data) or end:
-            self.lanes.push(number, data[len(payload) :], end=end)
+        check_answer(head)
+        header = frames.dump(write_head(number, head, end=end and self._goes_along(data)))
+        if len(header) > MAX_HEADER:
+            raise AnswerUnfit("the head of the answer is larger than the tunnel can say")
+        if head.status >= 200 or head.status == SWITCHING:
+            stream.answered = True
+        else:
+            stream.interim += 1
+            if stream.interim > MOST_INTERIM:
+                return  # they are hints, and the server takes no more
+        self._say_head(number, header, data, end=end)

@@ -17,6 +17,7 @@ from wsproto.utilities import LocalProtocolError as WsLocalError
 from wsproto.utilities import RemoteProtocolError as WsRemoteError
 
 from protocol.errors import RemoteProtocolError
+from protocol.session import FLOOD
 
 SUBPROTOCOL_V2: Final = "cli-server.tunnel.v2"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
@@ -65,6 +66,8 @@ class WebSocket:
         What stood before the fault is lost then; the session ends anyway.
         """
         received: list[Received] = []
+        if self._connection.state is ConnectionState.CLOSED:
+            return received  # what comes behind the closing frame is nothing
         try:
             self._connection.receive_data(data)
             for event in self._connection.events():
@@ -76,24 +79,38 @@ class WebSocket:
     def _take(self, event: object, received: list[Received]) -> None:
         if isinstance(event, BytesMessage):
             self._grow(len(event.data))
-            self._parts.append(bytes(event.data))
+            if event.data:  # of empty fragments there is no end
+                self._parts.append(bytes(event.data))
             if event.message_finished:
                 received.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
                 self._parts, self._size = [], 0
         elif isinstance(event, TextMessage):
             self._grow(len(event.data))
-            self._texts.append(event.data)
+            if event.data:
+                self._texts.append(event.data)
             if event.message_finished:
                 received.append("".join(self._texts))
                 self._texts, self._size = [], 0
         elif isinstance(event, Ping):
-            self.owed.append(self._connection.send(event.response()))
+            if self.open:
+                self._owe(self._connection.send(event.response()))
         elif isinstance(event, CloseConnection):
-            if self._connection.state is ConnectionState.REMOTE_CLOSING:
-                self.owed.append(self._connection.send(event.response()))
-            received.append(Closed(int(event.code), event.reason or ""))
+            self._closed(event, received)
         else:
             assert isinstance(event, Pong), event
+
+    def _closed(self, event: CloseConnection, received: list[Received]) -> None:
+        """The peer closes; or wsproto says so of a frame that is none, and then no state of it has changed."""
+        if self._connection.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            raise RemoteProtocolError("malformed", f"no WebSocket frame: {event.reason}")
+        if self._connection.state is ConnectionState.REMOTE_CLOSING:
+            self._owe(self._connection.send(event.response()))
+        received.append(Closed(int(event.code), event.reason or ""))
+
+    def _owe(self, frame: bytes) -> None:
+        self.owed.append(frame)
+        if len(self.owed) > FLOOD:
+            raise RemoteProtocolError("flood", f"more than {FLOOD} answers to pings wait that the peer does not read")
 
     def _grow(self, size: int) -> None:
         self._size += size
@@ -119,6 +136,11 @@ class WebSocket:
             return self._connection.send(CloseConnection(code, cut))
         except WsLocalError:
             return b""
+
+    @property
+    def closed(self) -> bool:
+        """Whether both ends have closed it."""
+        return self._connection.state is ConnectionState.CLOSED
 
     @property
     def open(self) -> bool:
