@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import h11
@@ -17,7 +16,7 @@ from protocol.messages import RequestHead, ResponseHead
 from protocol.plainheads import PlainHead, plain_response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from typing import Self
 
 _BODILESS = (b"204", b"304")
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110, section 9.2.1: repeating them changes nothing
@@ -26,14 +25,9 @@ _SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110, section 9.2.1: repeating them
 class Http1Upstream(ConnectionPool):
     """Requests to one address."""
 
-    @asynccontextmanager
-    async def exchange(self) -> AsyncIterator[Http1Exchange]:
+    def exchange(self) -> Http1Exchange:
         """Open one exchange; its connection is kept for the next one if both sides ended cleanly."""
-        exchange = Http1Exchange(self)
-        try:
-            yield exchange
-        finally:
-            exchange.release()
+        return Http1Exchange(self)
 
 
 @functools.cache
@@ -96,6 +90,12 @@ class Http1Exchange:
         self._remaining: int | None = 0  # of the response body, not yet delivered; None: until the end of the stream
         self._chunked_up = False
         self._sent = self._received = self._reusable = self._kept = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Give the connection back if it is clean, else close it."""
