@@ -49,6 +49,7 @@ class Requests:
         scope = trio.CancelScope()
         stream.on_failure = scope.cancel
         try:
+            stream.check()  # the browser may have left before this task began
             with scope:
                 async with self._upstream.exchange() as exchange:
                     await self._carry(link, stream, head, exchange)
@@ -92,6 +93,8 @@ class _Carrier:
             await self._answer()
         else:
             await self._both()
+        if not self._stream.ended:
+            self._stream.reset("enough", "the answer is complete")
 
     async def _both(self) -> None:
         """The body goes on while the answer comes. Without a reader of the whole body, the answer is enough."""
@@ -115,8 +118,6 @@ class _Carrier:
             nursery.cancel_scope.cancel()
         if failures:
             raise failures[0]
-        if not self._stream.ended:
-            self._stream.reset("enough", "the answer is complete")
 
     async def _send_rest(self) -> None:
         """A body that is here already."""

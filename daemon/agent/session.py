@@ -56,6 +56,7 @@ class _Tunnel:
         self._requests = Requests(local)
         self._link = AgentLink(dialed.version, f"cli-server-agent/{version()}", machine(), self._opened)
         self._nursery: trio.Nursery | None = None
+        self._closed = trio.Event()  # nothing more comes
 
     async def run(self) -> None:
         """Until the tunnel is over. Raises :class:`SessionEnded` unless it was us who drained."""
@@ -69,7 +70,9 @@ class _Tunnel:
                     await self._link.over.wait()
                     # Their streams are broken, so each ends by itself; none can be waited for long.
                     self._nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORD_SECONDS
-                connection.cancel_scope.deadline = trio.current_time() + _LAST_WORD_SECONDS
+                with trio.move_on_after(_LAST_WORD_SECONDS):
+                    await self._closed.wait()
+                connection.cancel_scope.cancel()
         finally:
             self._link.lost("the agent ends")
             self._requests.close()
@@ -89,6 +92,7 @@ class _Tunnel:
             self._link.lost(f"the connection broke: {error}")
         else:
             self._link.lost("the server closed the connection")
+        self._closed.set()
 
     async def _write(self, scope: trio.CancelScope) -> None:
         try:

@@ -135,7 +135,6 @@ class _Entrance:
         self._tunnel = tunnel
         self._link = tunnel.link
         self._answer = answer
-        self._agent_done = trio.Event()
         self._switched = False
 
     async def send_head(self, head: RequestHead) -> None:
@@ -171,17 +170,17 @@ class _Entrance:
         return None
 
     async def send_raw(self, data: bytes) -> None:
-        """Bytes of the agent. They are all dealt with at once, but for an older agent that is to be slowed down."""
+        """Bytes of the agent. They are all dealt with at once, but for an older agent that is to be slowed down.
+
+        What comes after the end is dropped: the agent's own end is waited for.
+        """
         self._link.feed(data)
         self._tunnels.heard(self._tunnel)
-        if self._link.over.is_set():
-            raise UpstreamError(str(self._link.failure))
         if self._link.crowded:
             await self._link.relieve()
 
     async def send_raw_eof(self) -> None:
         """The agent sends no more."""
-        self._agent_done.set()
         self._link.lost("the agent closed the connection")
 
     async def receive_raw(self) -> bytes:
@@ -193,6 +192,6 @@ class _Entrance:
         if data:
             return data
         with trio.move_on_after(_LAST_WORD_SECONDS):
-            await self._agent_done.wait()
+            await self._link.parted.wait()
             return b""
         raise UpstreamError(str(self._link.failure))

@@ -82,6 +82,7 @@ class Tunnels:
     def attach(self, tunnel: Tunnel) -> None:
         """Its handshake is over."""
         self._open[tunnel.connection_id] = tunnel
+        tunnel.link.on_over = lambda: self._retire(tunnel)
         if self._shutting_down:
             tunnel.link.shut_down(self._shutting_down)
         # Its right was looked up before its handshake ended; what changed in between is found now.
@@ -106,7 +107,6 @@ class Tunnels:
 
     def detach(self, tunnel: Tunnel) -> None:
         """Its connection has ended."""
-        self._retire(tunnel)
         del self._open[tunnel.connection_id]
 
     def _retire(self, tunnel: Tunnel) -> None:
@@ -156,7 +156,6 @@ class Tunnels:
 
     def _bury(self, tunnel: Tunnel) -> None:
         """A peer that takes nothing any more would keep its connection until the deadline of a write."""
-        self._retire(tunnel)
         now = trio.current_time()
         tunnel.over_since = min(tunnel.over_since, now)
         if now - tunnel.over_since >= _BURIAL_SECONDS:

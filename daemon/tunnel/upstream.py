@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from daemon.wire.exchange import UpstreamAbsent, UpstreamError, UpstreamRefused
 from daemon.wire.streams import LinkBroken, LinkStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from typing import Self
 
     from daemon.tunnel.registry import Tunnels
     from daemon.wire.link import ServerLink
@@ -24,19 +23,14 @@ class TunnelUpstream:
         self._tunnels = tunnels
         self._sandbox_id = sandbox_id
 
-    @asynccontextmanager
-    async def exchange(self) -> AsyncIterator[TunnelExchange]:
+    def exchange(self) -> TunnelExchange:
         """Open one exchange; leaving it early tells the agent to stop."""
-        exchange = TunnelExchange(self._tunnels, self._sandbox_id)
-        try:
-            yield exchange
-        finally:
-            exchange.close()
+        return TunnelExchange(self._tunnels, self._sandbox_id)
 
 
 def _refused(error: UpstreamError) -> UpstreamError:
     """An error for the relay."""
-    if not isinstance(error, LinkBroken) or error.code != "too_large":
+    if not isinstance(error, LinkBroken) or error.code != "request_too_large":
         return error
     return UpstreamRefused(413, "too_large_for_agent", "The machine's agent is too old for requests of this size.")
 
@@ -57,7 +51,10 @@ class TunnelExchange:
         self._stream: LinkStream | None = None
         self._failure: UpstreamError | None = None  # why it could not be opened: whoever asks next is told, too
 
-    def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         """Leave; what is not over is broken off."""
         if self._stream is not None:
             self._stream.close()

@@ -7,13 +7,15 @@ leaves nothing half sent.
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from daemon.wire.streams import LinkBroken, LinkStream
 from protocol import websocket
-from protocol.errors import RemoteProtocolError, RequestTooLarge
+from protocol.errors import AnswerUnfit, RemoteProtocolError, RequestTooLarge
 from protocol.events import Answered, Arrived, GoneAway, Greeted, Opened, Reset, Told
 from protocol.frames import MAX_MESSAGE, MAX_MESSAGE_V1
 from protocol.session import local_hello
@@ -47,9 +49,12 @@ class Link:
         self.version = session.version
         self.streams: dict[int, LinkStream] = {}
         self.greeted = trio.Event()  # the other end can be talked to
-        self.idle = trio.Event()  # no stream is open; only kept up to date while draining
+        self.idle = trio.Event()  # no stream is open, and all of them was sent; only kept up to date while draining
         self.over = trio.Event()
+        self.parted = trio.Event()  # both ends have said so, or there is nobody who could
         self.failure = LinkBroken("lost", "the tunnel has ended")  # why it is over
+        self.on_over: Callable[[], None] | None = None  # called once
+        self._farewell: LinkBroken | None = None  # the other end shuts down by plan
         self.info: Mapping[str, str] = {}  # what the other end said of itself
         self._pings: list[bytes] = []
         self._wake = trio.Event()
@@ -63,6 +68,7 @@ class Link:
     def feed(self, data: bytes) -> None:
         """Take what came. Everything that it means has happened when this returns."""
         if self.over.is_set():
+            self._part(data)
             return
         now = trio.current_time()
         self._session.heard(now, len(data))
@@ -73,7 +79,16 @@ class Link:
                     break
         except RemoteProtocolError as error:
             self.end(error.code, str(error))
+        self._check_idle()
         self._stir()
+
+    def _part(self, data: bytes = b"") -> None:
+        """Nothing counts any more but the other end's closing frame."""
+        if data:
+            with suppress(RemoteProtocolError):
+                self._codec.feed(data)
+        if self._codec.closed:
+            self.parted.set()
 
     def _take(self, received: websocket.Received, now: float) -> None:
         if isinstance(received, bytes):
@@ -95,7 +110,7 @@ class Link:
             self._opened(event)
         elif isinstance(event, GoneAway):
             if event.code == "shutdown":
-                self._check_idle()
+                self._farewell = LinkBroken(event.code, event.message or "the other end shuts down")
             else:
                 self._finish(LinkBroken(event.code, event.message or event.code))
         elif isinstance(event, Greeted):
@@ -141,11 +156,14 @@ class Link:
         out = codec.owed + self._pings
         codec.owed, self._pings = [], []
         if codec.open:
-            out += map(codec.message, self._session.messages(WRITE_SIZE))
+            most = sys.maxsize if self.over.is_set() else WRITE_SIZE  # the last word is heard whole
+            out += map(codec.message, self._session.messages(most))
             self._make_room()
+            self._check_idle()
         if self.over.is_set():
             self._last_word = True
             out.append(self._closing_frame())
+            self._part()
         return b"".join(out)
 
     def _make_room(self) -> None:
@@ -183,11 +201,14 @@ class Link:
     def lost(self, reason: str) -> None:
         """The connection broke; nobody hears a last word."""
         self._last_word = True
+        self.parted.set()
         self._finish(LinkBroken("lost", reason))
 
     def _finish(self, failure: LinkBroken) -> None:
         if self.over.is_set():
             return
+        if failure.code == "lost" and self._farewell is not None:
+            failure = self._farewell
         self.failure = failure
         self.over.set()
         for stream in self.streams.values():
@@ -195,9 +216,11 @@ class Link:
         if self._relief is not None:
             self._relief.set()
         self._wake.set()
+        if self.on_over is not None:
+            self.on_over()
 
     def _check_idle(self) -> None:
-        if self._session.draining and not self.streams:
+        if self._session.draining and not self.streams and self._session.lanes.empty:
             self.idle.set()
 
     def tick(self) -> None:
@@ -224,7 +247,7 @@ class Link:
         try:
             self._session.send(stream.number, data, end=end)
         except RequestTooLarge as error:
-            stream.fail(LinkBroken("too_large", str(error)))
+            stream.fail(LinkBroken("request_too_large", str(error)))
             stream.check()
         self._stir()
 
@@ -268,13 +291,13 @@ class ServerLink(Link):
         return self.session.can_open
 
     def open(self, head: RequestHead, data: bytes = b"", *, end: bool = False) -> LinkStream:
-        """Send a request. Raises :class:`LinkBroken` (``too_large``: an older agent cannot take it)."""
+        """Send a request. Raises :class:`LinkBroken` (``request_too_large``: the agent cannot take it)."""
         if self.over.is_set():
             raise self.failure
         try:
             number = self.session.open(head, data, end=end)
         except RequestTooLarge as error:
-            raise LinkBroken("too_large", str(error)) from error
+            raise LinkBroken("request_too_large", str(error)) from error
         stream = self.streams[number] = LinkStream(self, number)
         stream.said_end = end
         self._stir()
@@ -319,6 +342,10 @@ class AgentLink(Link):
     def answer(self, stream: LinkStream, head: ResponseHead, data: bytes = b"", *, end: bool = False) -> None:
         """Send a response head, with what is there of the body. Raises :class:`LinkBroken`."""
         stream.check()
-        self.session.answer(stream.number, head, data, end=end)
+        try:
+            self.session.answer(stream.number, head, data, end=end)
+        except AnswerUnfit as error:
+            self.reset(stream, "refused", str(error))
+            stream.check()
         stream.said_end = end
         self._stir()

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class LinkBroken(UpstreamError):
-    """The stream, or the whole tunnel, broke off. ``code`` is one of SPEC.md's, or ``"lost"``: the connection broke."""
+    """The stream, or the whole tunnel, broke off.
+
+    ``code`` is one of SPEC.md's, or ``"lost"``: the connection broke, or ``"request_too_large"``: it cannot be said.
+    """
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
