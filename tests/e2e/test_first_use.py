@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.chromium import artifact, chromium
-from tests.support.product import ROOT, Product, product
+from tests.support.opencode_page import OPENCODE_MILLISECONDS, OPERATOR_KEY, prompt, stand_in, terminal
+from tests.support.product import Product, product
 from tests.support.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -23,22 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.needs("opencode", "chromium", "postgres"), pytest.mark.timeout(300)]
 
-OPERATOR_KEY = "sk-ant-the-operators-own-key"
 PASSWORD = "correct horse battery staple"
-ANSWER = "Hello from the stand-in, which answers word by word."
-OPENCODE_MILLISECONDS = 60_000  # its start, on a busy machine
-
-
-@contextmanager
-def stand_in() -> Iterator[str]:
-    """The Messages API in a process of its own; its URL."""
-    command = [sys.executable, "-m", "tests.standins.anthropic", "--port", "0", "--key", OPERATOR_KEY]
-    with subprocess.Popen([*command, "--word-delay", "0.2"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        try:
-            yield child.stdout.readline().strip()
-        finally:
-            child.terminate()
 
 
 @pytest.fixture
@@ -72,58 +54,6 @@ def create_and_open(page: Page, context: BrowserContext) -> Page:
     return opened.value
 
 
-def prompt(page: Page) -> None:
-    """Ask, and watch the answer come word by word."""
-    page.get_by_text("Nothing here yet").or_(page.get_by_text("Add project")).first.wait_for(
-        timeout=OPENCODE_MILLISECONDS
-    )
-    page.screenshot(path=artifact("first-use", "4-opencode.png"))
-    origin = re.match(r"https?://[^/]+", page.url)
-    assert origin is not None
-    page.goto(f"{origin[0]}/{_directory()}/session")
-    editor = page.locator('[contenteditable="true"]').first
-    editor.click()
-    page.keyboard.type("hello there")
-    _send(page)
-    page.get_by_text("Hello from").first.wait_for(timeout=OPENCODE_MILLISECONDS)
-    partial = page.locator("body").inner_text()
-    assert ANSWER not in partial, "the first words are shown before the last ones are there"
-    page.screenshot(path=artifact("first-use", "5-answering.png"))
-    page.get_by_text(ANSWER).first.wait_for()
-    page.screenshot(path=artifact("first-use", "6-answered.png"))
-
-
-def _send(page: Page) -> None:
-    """Press Enter until opencode's page takes it: it does not before it has loaded its providers."""
-    deadline = time.monotonic() + OPENCODE_MILLISECONDS / 1000
-    while "/ses_" not in page.url:
-        assert time.monotonic() < deadline
-        page.keyboard.press("Enter")
-        page.wait_for_timeout(3000)
-
-
-def _directory() -> str:
-    from base64 import urlsafe_b64encode
-
-    return urlsafe_b64encode(b"/home/agent/project").decode().rstrip("=")
-
-
-def terminal(page: Page, home: Path) -> None:
-    """Type into opencode's terminal; what it does is seen on the disk, for the terminal is drawn and not text."""
-    with page.expect_websocket() as socket:
-        page.keyboard.press("Control+`")
-    assert "/pty/" in socket.value.url
-    marker = home / "project" / "typed"
-    deadline = time.monotonic() + 30
-    while not marker.exists():
-        assert time.monotonic() < deadline
-        page.locator("canvas").first.click()
-        page.keyboard.type("echo te$((40+2))rm | tee typed\n")
-        page.wait_for_timeout(1000)
-    assert marker.read_text() == "te42rm\n"
-    page.screenshot(path=artifact("first-use", "7-terminal.png"))
-
-
 def test_from_registration_to_usage(running: Product) -> None:
     with chromium() as browser:
         context = browser.new_context(viewport={"width": 1200, "height": 760})
@@ -132,9 +62,9 @@ def test_from_registration_to_usage(running: Product) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))
         register(page, running)
         opencode = create_and_open(page, context)
-        prompt(opencode)
+        prompt(opencode, "/home/agent/project", "first-use")
         (home,) = (running.data_dir / "sandboxes").glob("*/home")
-        terminal(opencode, home)
+        terminal(opencode, home / "project", "first-use")
         page.bring_to_front()
         page.reload()
         page.locator("details.usage summary").click()

@@ -1,0 +1,117 @@
+"""Somebody's machine: a home directory of its own and, in a process of its own, ``cli-server agent connect``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.conftest import find_opencode
+from tests.support.product import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SAY_SECONDS = 60.0  # opencode starts on a busy machine
+STOP_SECONDS = 30.0  # what is open may finish, then opencode ends
+
+
+@dataclass
+class Machine:
+    """One machine. ``env`` comes on top of what a plain login has."""
+
+    home: Path
+    env: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)  # of its opencode
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its person works."""
+        return self.home / "project"
+
+    @property
+    def said(self) -> str:
+        """Everything that the agent has said."""
+        return (self.home / "agent.log").read_text(errors="replace")
+
+    def agent(self, words: Sequence[str]) -> None:
+        """Run ``cli-server`` with these words, beside the address of this machine's opencode."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "OPENCODE_BIN": str(find_opencode() or "opencode"),
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            **self.env,
+        }
+        command = [sys.executable, "-m", "daemon", *words, "--opencode-url", f"http://localhost:{self.port}"]
+        with (self.home / "agent.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=env, cwd=self.folder, stdout=log, stderr=log)
+
+    def connect(self, *words: str) -> None:
+        """``agent connect``, until it is connected. Without words it uses what was saved."""
+        before = self.said.count("connected:") if (self.home / "agent.log").exists() else 0
+        self.agent(["agent", "connect", *words])
+        self.until_said("connected:", before + 1)
+
+    def until_said(self, text: str, times: int = 1) -> None:
+        """Wait for a line of the agent."""
+        deadline = time.monotonic() + SAY_SECONDS
+        while self.said.count(text) < times:
+            assert self.process is not None
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{text!r} was not said, exit status {self.process.poll()}:\n{self.said}")
+            time.sleep(0.05)
+
+    def opencode(self) -> int:
+        """The process of the opencode that an agent started here."""
+        record = self.home / ".cli-server" / f"opencode-{self.port}.json"
+        return int(json.loads(record.read_bytes())["pid"])
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """Kill the agent with -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+
+    def clean_up(self) -> None:
+        """End whatever is left of it."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        with suppress(OSError, ValueError, KeyError):
+            os.killpg(self.opencode(), signal.SIGKILL)
+
+
+@contextmanager
+def machine(home: Path, **env: str) -> Iterator[Machine]:
+    """A machine, of which nothing is left at the end."""
+    home.mkdir()
+    made = Machine(home, env)
+    try:
+        yield made
+    finally:
+        made.clean_up()
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -1,0 +1,90 @@
+"""opencode's own page in Chromium, as a person uses it: a prompt, and a terminal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from base64 import urlsafe_b64encode
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from tests.support.chromium import artifact
+from tests.support.product import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+OPERATOR_KEY = "sk-ant-the-operators-own-key"
+ANSWER = "Hello from the stand-in, which answers word by word."
+OPENCODE_MILLISECONDS = 60_000  # its start, on a busy machine
+
+
+@contextmanager
+def stand_in() -> Iterator[str]:
+    """The Messages API in a process of its own, which gives :data:`ANSWER` in slow words; its URL."""
+    command = [sys.executable, "-m", "tests.standins.anthropic", "--port", "0", "--key", OPERATOR_KEY]
+    with subprocess.Popen([*command, "--word-delay", "0.2"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            yield child.stdout.readline().strip()
+        finally:
+            child.terminate()
+
+
+def wait_for_page(page: Page) -> None:
+    """Wait until it is loaded, whether it knows a project already or not."""
+    page.get_by_text("Nothing here yet").or_(page.get_by_text("Add project")).first.wait_for(
+        timeout=OPENCODE_MILLISECONDS
+    )
+
+
+def prompt(page: Page, folder: str, pictures: str) -> None:
+    """Ask in the project ``folder``, and watch the answer come word by word."""
+    wait_for_page(page)
+    page.screenshot(path=artifact(pictures, "4-opencode.png"))
+    origin = re.match(r"https?://[^/]+", page.url)
+    assert origin is not None
+    page.goto(f"{origin[0]}/{urlsafe_b64encode(folder.encode()).decode().rstrip('=')}/session")
+    editor = page.locator('[contenteditable="true"]').first
+    editor.click()
+    page.keyboard.type("hello there")
+    _send(page)
+    page.get_by_text("Hello from").first.wait_for(timeout=OPENCODE_MILLISECONDS)
+    partial = page.locator("body").inner_text()
+    assert ANSWER not in partial, "the first words are shown before the last ones are there"
+    page.screenshot(path=artifact(pictures, "5-answering.png"))
+    page.get_by_text(ANSWER).first.wait_for()
+    page.screenshot(path=artifact(pictures, "6-answered.png"))
+
+
+def _send(page: Page) -> None:
+    """Press Enter until opencode's page takes it: it does not before it has loaded its providers."""
+    deadline = time.monotonic() + OPENCODE_MILLISECONDS / 1000
+    while "/ses_" not in page.url:
+        assert time.monotonic() < deadline
+        page.keyboard.press("Enter")
+        with suppress(PlaywrightTimeout):
+            page.wait_for_url("**/ses_*", timeout=3000, wait_until="commit")
+
+
+def terminal(page: Page, folder: Path, pictures: str) -> None:
+    """Type into the terminal; what it does is seen in ``folder``, for the terminal is drawn and not text."""
+    with page.expect_websocket() as socket:
+        page.keyboard.press("Control+`")
+    assert "/pty/" in socket.value.url
+    marker = folder / "typed"
+    deadline = time.monotonic() + 30
+    while not marker.exists():
+        assert time.monotonic() < deadline
+        page.locator("canvas").first.click()
+        page.keyboard.type("echo te$((40+2))rm | tee typed\n")
+        page.wait_for_timeout(1000)
+    assert marker.read_text() == "te42rm\n"
+    page.screenshot(path=artifact(pictures, "7-terminal.png"))
