@@ -97,6 +97,8 @@ class SandboxPages:
     def unreachable(self, request: Request, sandbox: SandboxRow, port: int | None, error: UpstreamError) -> Reply:
         """It runs, but what was asked for in it does not answer, or cannot be asked."""
         state = State.UPSTREAM_BROKE if port is None else State.NOT_LISTENING
+        if sandbox.type == LOCAL:
+            state = State.LOCAL_BROKE
         if isinstance(error, UpstreamAbsent):
             state = State.OFFLINE
         elif isinstance(error, UpstreamRefused):

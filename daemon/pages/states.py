@@ -166,6 +166,17 @@ class State(Enum):
         retry_after=SOON,
         logs=True,
     )
+    LOCAL_BROKE = Look(
+        502,
+        "upstream_failed",
+        "No answer",
+        "stop",
+        "{name} did not answer",
+        "The machine is connected, but opencode on it did not answer or broke off. If the agent there started it, it "
+        "starts it again within seconds. What you sent last may not have arrived; what was saved before is kept.",
+        action="Try again",
+        retry_after=SOON,
+    )
     NOT_LISTENING = Look(
         502,
         "port_not_listening",

@@ -259,7 +259,7 @@ function updateSection(section, workspace, sandboxes, usage) {
   node.querySelector(".create").hidden = node.querySelector(".connect").hidden = !may;
   const empty = node.querySelector(".empty");
   empty.hidden = sandboxes.length > 0;
-  empty.textContent = may ? "No sandboxes yet. “New sandbox” makes one; it takes some ten seconds." : "No sandboxes yet.";
+  empty.textContent = `No sandboxes yet.${may ? " “New sandbox” makes one in some ten seconds; “Connect a machine” joins one of yours." : ""}`;
   keep(rows, sandboxes, node.querySelector(".sandboxes"), makeRow, (row, sandbox) => updateRow(row, sandbox, may));
   updateUsage(node.querySelector(".usage"), usage);
   section.ids = new Set(sandboxes.map((sandbox) => sandbox.id));
@@ -288,7 +288,10 @@ function updateRow(row, sandbox, may) {
   badge.title = Object.entries(sandbox.agentInfo ?? {}).map(([name, value]) => `${name}: ${value}`).join("\n");
   const hint = node.querySelector(".hint");
   hint.hidden = !offline;
-  hint.textContent = `Its machine is not connected; nothing on it is lost. Wake it, or start the agent there again: ${command()}`;
+  hint.querySelector("span").textContent = sandbox.lastHeartbeatAt
+    ? "Its machine is not connected; nothing on it is lost. Wake it, or start the agent there again:"
+    : "Its machine has not connected yet. The agent there says why; it is started by:";
+  hint.querySelector("code").textContent = command();
   const shown = `${sandbox.status} ${may} ${sandbox.name}`;
   if (row.shown === shown) return; // the buttons stay, and the focus on them
   row.shown = shown;
