@@ -45,3 +45,11 @@ def stop_words(status: int, detail: str, one: Registration) -> str | None:
         return None
     said = f" ({detail})" if detail else ""
     return f"{why}{said}; to connect again {HOW_TO_REGISTER}"
+
+
+def known_words(saved: Sequence[Registration], server: str) -> str:
+    """For whoever gave a code that is no good: that none is needed, where that is so."""
+    there = [one for one in saved if one.server == server]
+    if not there:
+        return ""
+    return f". This machine is registered there as {there[0].name}; without --code it connects as that"

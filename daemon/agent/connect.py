@@ -10,19 +10,19 @@ import trio
 
 from daemon.agent.addresses import parse_server
 from daemon.agent.backoff import LASTED, Backoff
-from daemon.agent.choosing import choose, stop_words
+from daemon.agent.choosing import choose, known_words, stop_words
 from daemon.agent.credentials import Credentials
 from daemon.agent.dial import Dialer, tls_context
 from daemon.agent.errors import AgentError, Refused, Trouble, WrongSetting, shown
 from daemon.agent.handshake import open_tunnel
 from daemon.agent.opencode import Opencode
 from daemon.agent.proxies import choose_proxy
-from daemon.agent.registration import register
+from daemon.agent.registration import CodeRefused, register
 from daemon.agent.serving import Ending, SessionEnded
 from daemon.agent.stopping import Stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from daemon.agent.addresses import OpencodeAddress, Server
@@ -74,9 +74,16 @@ class Agent:
         """Run until a signal. Raises :class:`AgentError`, in the groups of nurseries, when it cannot go on."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._stopping.listen)
+            nursery.start_soon(self._say_that_it_ends)
             with self._stopping.scope:
                 await self._work()
             nursery.cancel_scope.cancel()
+
+    async def _say_that_it_ends(self) -> None:
+        await self._stopping.draining.wait()
+        if self._stopping.is_serving:
+            seconds = f"{self._stopping.drain_seconds:g} s"
+            self._voice.say(f"ending; requests under way get {seconds}, a second signal (Ctrl-C) ends it at once")
 
     async def _work(self) -> None:
         saved = self._credentials.load()
@@ -91,7 +98,7 @@ class Agent:
             dialer = self._dialer(parse_server(registration.server))
         await self._opencode.prepare()  # what it lacks is known before a code is used up
         if registration is None:
-            registration = await self._register(dialer)
+            registration = await self._register(dialer, saved)
         async with self._opencode.running() as local:
             await self._keep_connected(registration, dialer, self._make_serve(local, self._stopping.draining))
 
@@ -106,11 +113,17 @@ class Agent:
         context = tls_context(self._environ) if server.tls else None
         return Dialer(server, choose_proxy(self._environ, server), context)
 
-    async def _register(self, dialer: Dialer) -> Registration:
+    async def _register(self, dialer: Dialer, saved: Sequence[Registration]) -> Registration:
         name = self._options.name or self._options.host_name
-        registration = await register(dialer, self._options.code or "", name)
+        try:
+            registration = await register(dialer, self._options.code or "", name)
+        except CodeRefused as refused:
+            raise AgentError(f"{refused}{known_words(saved, dialer.server.url)}") from None
         self._credentials.put_first(registration)
-        self._voice.say(f"registered as {name}; the credentials are in {self._credentials.path}")
+        self._voice.say(
+            f"registered as {name}; the credentials are in {self._credentials.path}, and from now on this is enough: "
+            "cli-server agent connect"
+        )
         return registration
 
     async def _keep_connected(self, registration: Registration, dialer: Dialer, serve: Serve) -> None:
@@ -167,15 +180,15 @@ class Agent:
 
     def _greet(self, dialed: Dialed, registration: Registration, server: Server) -> None:
         url = server.sandbox_url(registration.sandbox_id)
-        where = f"open at {url}" if url else f"open on {registration.server} (sandbox {registration.sandbox_id})"
-        text = f"connected: {registration.name} is {where} (tunnel version {dialed.version})"
+        where = f"open at {url}" if url else f"open on {registration.server} as sandbox {registration.sandbox_id}"
+        text = f"connected: {registration.name} is {where}"
         if dialed.version == 1:
-            text += "; the server is older: terminals do not work until it is updated"
+            text += "; the server is older (tunnel version 1): terminals do not work until it is updated"
         self._voice.say(text)
 
     def _after(self, ended: SessionEnded, lasted: float, registration: Registration) -> float:
         if ended.ending is Ending.REMOVED:
-            raise AgentError(f"{registration.server} ended the tunnel for good: {ended.reason}")
+            raise AgentError(f"{registration.server} ended the tunnel for good: {shown(ended.reason)}")
         if ended.ending is Ending.REPLACED:
             raise AgentError(
                 f"another agent has connected as {registration.name}, and this one ends; if both are to be connected, "
@@ -183,5 +196,5 @@ class Agent:
             )
         if lasted >= LASTED:
             self._voice.over()
-        self._voice.say(f"the tunnel ended: {ended.reason}; connecting again")
+        self._voice.say(f"the tunnel ended: {shown(ended.reason)}; connecting again")
         return self._backoff.shut_down() if ended.ending is Ending.SHUTDOWN else self._backoff.ended(lasted)

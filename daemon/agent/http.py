@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Bytes of an answer that are looked at: ours have some hundred, an error page some thousand.
 MOST_BODY: Final = 64 * 1024
 _SWITCHED: Final = 101
+# What a server says by these the agent says in its own words, which tell what to do on this machine.
+_OUR_CODES: Final = ("invalid_code", "sandbox_not_found", "wrong_tunnel_token", "not_allowed")
 
 
 class BadAnswer(Exception):
@@ -47,8 +49,10 @@ class Answer:
         return found if isinstance(found, dict) else {}
 
     def refused(self) -> Refused:
-        """The answer as an error. Its detail is the problem's (RFC 9457), if there is one."""
+        """The answer as an error. Its detail is the problem's (RFC 9457), if there is one that says something new."""
         problem = self.json()
+        if problem.get("code") in _OUR_CODES:
+            problem = {}
         words = next((text for name in ("detail", "title") if isinstance(text := problem.get(name), str)), "")
         wait = retry_seconds(self.header(b"retry-after"), time.time())
         location = shown(self.header(b"location"))

@@ -270,5 +270,5 @@ def _ending(process: trio.Process, log: Path) -> str:
     """How it ended, for people."""
     status = process.returncode or 0
     how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-    words = program.last_words(log)
+    words = "" if how == "signal SIGKILL" else program.last_words(log)  # who is killed so has no last words
     return f" ({how}: {words})" if words else f" ({how})"

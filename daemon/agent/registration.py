@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 _PATH = "/api/agent/register"
 _CREATED = 201
+_CODE_REFUSED = 401
 _NEW_CODE = "get a new code on the workspace's page; it works once and for ten minutes"
+
+
+class CodeRefused(AgentError):
+    """The code is no good."""
 
 
 async def register(dialer: Dialer, code: str, name: str) -> Registration:
@@ -28,6 +33,8 @@ async def register(dialer: Dialer, code: str, name: str) -> Registration:
         answer = await dialer.ask(_request(dialer.server.authority, len(body)), body)
     except Trouble as trouble:
         raise AgentError(f"{trouble}; this machine is not registered, try again with the same code") from None
+    if answer.status == _CODE_REFUSED:
+        raise CodeRefused(_explained(answer.refused(), dialer.server.url))
     if answer.status != _CREATED:
         raise AgentError(_explained(answer.refused(), dialer.server.url))
     return _registration(answer, dialer.server.url, name)
@@ -51,7 +58,7 @@ def _request(authority: str, length: int) -> h11.Request:
 def _explained(refused: Refused, url: str) -> str:
     """Why there is no registration, and what to do."""
     detail = f" ({refused.detail})" if refused.detail else ""
-    if refused.status == 401:
+    if refused.status == _CODE_REFUSED:
         return f"the code is wrong, was used already, or is older than ten minutes{detail}; {_NEW_CODE}"
     if 300 <= refused.status < 400:
         return f"{url} sends us on to {refused.location or 'nowhere'}; give the address that it ends at as --server"

@@ -23,23 +23,23 @@ class Stopping:
     def __init__(self, drain_seconds: float = DRAIN_SECONDS) -> None:
         self.scope = trio.CancelScope()
         self.draining = trio.Event()
-        self._drain_seconds = drain_seconds
-        self._serving = False
+        self.drain_seconds = drain_seconds
+        self.is_serving = False
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         """A tunnel is open: what happens in it may finish."""
-        self._serving = True
+        self.is_serving = True
         try:
             yield
         finally:
-            self._serving = False
+            self.is_serving = False
 
     def drain(self) -> None:
         """End: at once where nothing is open."""
         self.draining.set()
-        self.scope.deadline = trio.current_time() + self._drain_seconds
-        if not self._serving:
+        self.scope.deadline = trio.current_time() + self.drain_seconds
+        if not self.is_serving:
             self.scope.cancel()
 
     async def listen(self, task_status: trio.TaskStatus[None]) -> None:

@@ -61,9 +61,23 @@ async def test_the_first_run_registers_and_connects(tmp_path: Path, server: Stan
     assert server.asked[1].headers["authorization"] == f"Bearer {TOKEN}"
     (saved,) = Credentials(tmp_path).load()
     assert saved == Registration(server.url, SANDBOX, TOKEN, "w123456789abcdef", "host")
-    assert f"registered as host; the credentials are in {tmp_path / 'agent.json'}" in running.said
+    (said,) = (line for line in running.said if line.startswith("registered as host; "))
+    assert f"the credentials are in {tmp_path / 'agent.json'}, and from now on this is enough" in said
     assert TOKEN not in "".join(running.lines)
     assert "the-code" not in "".join(running.lines)
+
+
+async def test_the_command_of_the_first_run_given_again(tmp_path: Path, server: StandIn, opencode: int) -> None:
+    """The next day people look for it in their shell's history. Its code was used, but they need none."""
+    _saved(tmp_path, server)
+    server.registration = Answer(401, {"code": "invalid_code", "detail": "This code is wrong. Get another."})
+    async with agent(tmp_path, server.url, opencode, code="used") as running:
+        error = await running.until_ended()
+    assert str(error) == (
+        "the code is wrong, was used already, or is older than ten minutes; get a new code on the workspace's page; "
+        "it works once and for ten minutes. This machine is registered there as laptop; without --code it connects as "
+        "that"
+    )
 
 
 async def test_a_later_run_uses_what_was_saved(tmp_path: Path, server: StandIn, opencode: int) -> None:
@@ -133,8 +147,8 @@ async def test_a_code_is_not_used_up_by_what_this_machine_lacks(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("version", "says"),
     [
-        (2, "(tunnel version 2)"),
-        (1, "(tunnel version 1); the server is older: terminals do not work until it is updated"),
+        (2, ""),
+        (1, "; the server is older (tunnel version 1): terminals do not work until it is updated"),
     ],
 )
 async def test_connected_says_where(tmp_path: Path, server: StandIn, opencode: int, version: int, says: str) -> None:
@@ -144,14 +158,14 @@ async def test_connected_says_where(tmp_path: Path, server: StandIn, opencode: i
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode) as running:
         said = await running.until_said("connected")
-    assert said == f"connected: laptop is open at http://oc-{SANDBOX}.team.localhost:{server.port}/ {says}"
+    assert said == f"connected: laptop is open at http://oc-{SANDBOX}.team.localhost:{server.port}/{says}"
 
 
 async def test_connected_to_an_address_that_is_no_name(tmp_path: Path, server: StandIn, opencode: int) -> None:
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode) as running:
         said = await running.until_said("connected")
-    assert said.startswith(f"connected: laptop is open on {server.url} (sandbox {SANDBOX}) (")
+    assert said == f"connected: laptop is open on {server.url} as sandbox {SANDBOX}"
 
 
 @pytest.mark.parametrize(
@@ -289,12 +303,13 @@ async def test_draining_has_an_end(tmp_path: Path, server: StandIn, opencode: in
         await running.until_said("connected")
         os.kill(os.getpid(), signal.SIGINT)
         assert await running.until_ended(5) is None
+    assert "ending; requests under way get 0.2 s, a second signal (Ctrl-C) ends it at once" in running.said
 
 
 async def test_a_second_signal_does_not_wait(tmp_path: Path, server: StandIn, opencode: int) -> None:
     _saved(tmp_path, server)
     running = Running(stubborn=True)
-    running.stopping._drain_seconds = 1000
+    running.stopping.drain_seconds = 1000
     async with agent(tmp_path, server.url, opencode, running=running):
         await running.until_said("connected")
         os.kill(os.getpid(), signal.SIGTERM)
@@ -309,7 +324,7 @@ async def test_a_signal_while_nothing_is_open_ends_it_at_once(tmp_path: Path, se
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode) as running:
         await server.until(lambda: len(server.asked) == 1)
-        running.stopping._drain_seconds = 1000
+        running.stopping.drain_seconds = 1000
         os.kill(os.getpid(), signal.SIGTERM)
         assert await running.until_ended() is None
 
