@@ -63,8 +63,9 @@ format: $(PACKAGES)
 bench: setup $(PROXY_INSTALLED)
 	$(BIN)/python -m bench $(ARGS)
 
-autobahn: $(PACKAGES) $(AUTOBAHN_INSTALLED)
+autobahn: setup
 	$(BIN)/python -m tests.autobahn.run $(ARGS)
+	$(BIN)/python -m tests.autobahn.run --through $(ARGS)
 
 agent: $(PACKAGES)
 	@$(BIN)/python scripts/build_agent.py dist/cli-server-agent.pyz

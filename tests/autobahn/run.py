@@ -1,10 +1,11 @@
 """Autobahn's cases against a WebSocket echo, and what is to be thought of the outcome.
 
-    python -m tests.autobahn.run                                    # against the stand-in, to see that both are well
+    python -m tests.autobahn.run                    # against the stand-in, to see that both are well
+    python -m tests.autobahn.run --through          # against the stand-in behind gateway, tunnel and agent
     python -m tests.autobahn.run ws://HOST:PORT/ws --connect 127.0.0.1:PORT --header 'Cookie: name=value'
 
 says for each case that failed what was wrong, and ends with 1 if there was one. ``--case`` and ``--exclude`` take
-patterns such as ``9.*``. ``make autobahn`` installs what it needs and runs the first of these.
+patterns such as ``9.*``. ``make autobahn`` installs what it needs and runs the first two.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tests.autobahn.through import through_the_tunnel
 from tests.standins.http_local import HttpLocal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 _FOLDER: Final = Path(__file__).parents[2] / ".cache" / "autobahn"
 _PYTHON: Final = _FOLDER / "bin" / "python"
@@ -85,14 +89,27 @@ async def fuzz(
     return [Outcome(**json.loads(line)) for line in done.stdout.decode().splitlines()]
 
 
-async def _main(options: argparse.Namespace) -> int:
-    headers = dict(header.split(": ", 1) for header in options.header)
+async def _beside_the_stand_in(run: Callable[[str], Awaitable[list[Outcome]]]) -> list[Outcome]:
     async with trio.open_nursery() as nursery:
-        url = options.url
-        if url is None:
-            url = (await nursery.start(HttpLocal().serve)).replace("http:", "ws:") + "/ws"
-        found = await fuzz(url, connect=options.connect, headers=headers, cases=options.case, exclude=options.exclude)
+        url = await nursery.start(HttpLocal().serve)
+        found = await run(url.replace("http:", "ws:") + "/ws")
         nursery.cancel_scope.cancel()
+    return found
+
+
+def _outcomes(options: argparse.Namespace) -> list[Outcome]:
+    which = {"cases": options.case, "exclude": options.exclude}
+    if options.through:
+        with tempfile.TemporaryDirectory() as folder, through_the_tunnel(Path(folder)) as echo:
+            return trio.run(partial(fuzz, echo.url, connect=echo.connect, headers=echo.headers, **which))
+    if options.url is None:
+        return trio.run(_beside_the_stand_in, partial(fuzz, **which))
+    headers = dict(header.split(": ", 1) for header in options.header)
+    return trio.run(partial(fuzz, options.url, connect=options.connect, headers=headers, **which))
+
+
+def _report(found: list[Outcome], *, complete: bool) -> int:
+    """Say what is to be said; the exit status."""
     bad = [outcome for outcome in found if not outcome.good]
     for outcome in bad:
         sys.stdout.write(f"{outcome}\n")
@@ -100,24 +117,24 @@ async def _main(options: argparse.Namespace) -> int:
         f"{count} {behavior}" for behavior, count in Counter(one.behavior for one in found).most_common()
     )
     sys.stdout.write(f"{len(found)} cases: {counts}; {len(bad)} of them failed\n")
-    complete = bool(options.case or options.exclude) or len(found) == _ALL
-    if not complete:
+    if missing := complete and len(found) != _ALL:
         sys.stdout.write(f"{_ALL} cases were due\n")
-    return 0 if found and not bad and complete else 1
+    return 0 if found and not bad and not missing else 1
 
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description="Autobahn's cases against a WebSocket echo.")
     parser.add_argument("url", nargs="?")
-    parser.add_argument("--connect")
+    parser.add_argument("--through", action="store_true", help="the stand-in's, through gateway, tunnel and agent")
+    parser.add_argument("--connect", help="host:port, where the URL's host does not resolve")
     parser.add_argument("--header", action="append", default=[])
     parser.add_argument("--case", action="append", default=[])
     parser.add_argument("--exclude", action="append", default=[])
     options = parser.parse_args()
     if not installed():
         sys.exit(f"Autobahn's cases are not in {_FOLDER}; to get them: make setup")
-    sys.exit(trio.run(_main, options))
+    sys.exit(_report(_outcomes(options), complete=not options.case and not options.exclude))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from tests.autobahn.run import QUICK, fuzz
+from tests.autobahn.through import through_the_tunnel
 from tests.standins.http_local import HttpLocal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.needs("autobahn")
 
@@ -32,6 +35,14 @@ async def test_the_echo_of_the_stand_in_passes() -> None:
         found = await fuzz(f"ws://127.0.0.1:{local.port}/ws", exclude=QUICK)
         assert len(found) > 200
         assert [str(outcome) for outcome in found if not outcome.good] == []
+
+
+@pytest.mark.needs("opencode", "postgres")
+def test_the_echo_passes_through_gateway_and_tunnel(tmp_path: Path) -> None:
+    with through_the_tunnel(tmp_path) as echo:
+        found = trio.run(partial(fuzz, echo.url, connect=echo.connect, headers=echo.headers, exclude=QUICK))
+    assert len(found) > 200
+    assert [str(outcome) for outcome in found if not outcome.good] == []
 
 
 async def test_compression_is_not_offered_and_that_is_no_failure() -> None:

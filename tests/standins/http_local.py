@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 
 _KEPT: Final = 10_000  # visits that are remembered, so that a benchmark does not fill the memory
+_TEXT: Final = 200  # bytes of a body that are kept, to be told from others and for commands
 _SHOWN: Final = 200  # visits in /__state
 _BREAKS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, EOFError)
 _ABORT: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
@@ -74,6 +75,7 @@ class Visit:
     headers: Headers
     received: int = 0  # bytes of body
     sha256: str = ""  # of that body, once it was read
+    text: str = ""  # its beginning
     sent: int = 0  # bytes of body
     end: str = ""
     close_code: int | None = None  # of the client's WebSocket
@@ -248,15 +250,13 @@ class _Conversation:
             return await self._watched(visit, waiting[first])
         await plain.get(first, self._unknown)(visit)
 
-    async def _absorb(self, visit: Visit) -> bytes:
-        """Read the body; its beginning, for commands."""
-        start = b""
+    async def _absorb(self, visit: Visit) -> None:
+        """Read the body."""
         while piece := await self._reader.piece():
-            start = start or bytes(piece[:1000])
+            visit.text = visit.text or bytes(piece[:_TEXT]).decode("latin-1")
             visit.received += len(piece)
             self._local.changed()
         visit.sha256 = self._reader.sha256
-        return start
 
     async def _watched(self, visit: Visit, answer: Callable[[Visit], Awaitable[None]]) -> None:
         """Answer what takes long, while looking whether the client leaves."""
@@ -341,7 +341,7 @@ class _Conversation:
         if visit.path[0] == "__release":
             self._local.release(visit.path[1])
             return await self._json(visit, 200, {})
-        await self._json(visit, 200, {"streams": self._local.event(visit.query("text", "tick"))})
+        await self._json(visit, 200, {"streams": self._local.event(visit.text)})
 
     async def _unknown(self, visit: Visit) -> None:
         await self._json(visit, 404, {"error": "nothing here"})

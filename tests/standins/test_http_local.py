@@ -177,7 +177,7 @@ async def test_events_come_on_command() -> None:
             assert (await until(stream, b": open\n\n\r\n")).endswith(b"\r\n\r\n8\r\n: open\n\n\r\n")
             assert local.event("one") == 1
             assert await until(stream, b"\n\n\r\n") == b"b\r\ndata: one\n\n\r\n"
-            assert (await client.post("/__event?text=two")).json() == {"streams": 1}
+            assert (await client.post("/__event", content=b"two")).json() == {"streams": 1}
             assert await until(stream, b"\n\n\r\n") == b"b\r\ndata: two\n\n\r\n"
         await local.wait_until(lambda: local.left)
         assert [visit.target for visit in local.left] == ["/events"]
