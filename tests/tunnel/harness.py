@@ -36,6 +36,7 @@ from daemon.tunnel.registry import Tunnels
 from daemon.wire.link import AgentLink, ServerLink
 from tests.conftest import ROOT
 from tests.standins.http_local import HttpLocal
+from tests.standins.tunnel_agent_v1 import TunnelAgentV1
 from tests.support.product import free_port
 from tests.support.visitor import Visitor
 from tests.tunnel.browser import PATIENCE, Browser, Headers
@@ -261,6 +262,17 @@ async def agent_here(team: Team, joined: Joined, port: int, *, url: str = "") ->
         await team.until(joined.sandbox_id, "running")
         yield made
         made.scope.cancel()
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def agent_v1(team: Team, joined: Joined, port: int, **options: Any) -> AsyncIterator[TunnelAgentV1]:
+    """An agent of version 1 that shares nothing with ours, connected and running."""
+    made = TunnelAgentV1(joined.tunnel_url, joined.token, port, **options)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run)
+        await team.until(joined.sandbox_id, "running")
+        yield made
         nursery.cancel_scope.cancel()
 
 

@@ -11,10 +11,9 @@ from trio_websocket import ConnectionClosed
 
 from daemon.wire import link
 from tests.standins.content import content, content_hash
-from tests.standins.tunnel_agent_v1 import TunnelAgentV1
 from tests.standins.tunnel_wire_v1 import encode
 from tests.tunnel.browser import PATIENCE, Browser, CutShort
-from tests.tunnel.harness import eventually, websocket
+from tests.tunnel.harness import agent_v1, eventually, websocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection
 
     from tests.standins.http_local import HttpLocal
+    from tests.standins.tunnel_agent_v1 import TunnelAgentV1
     from tests.tunnel.harness import Inside, Joined, Outside, Team
 
 SIZES = [0, 1, 16383, 16384, 16385, 20_000_000]
@@ -36,13 +36,9 @@ async def joined(outside: Outside) -> Joined:
 
 @pytest.fixture
 async def agent(outside: Outside, joined: Joined, local: HttpLocal) -> AsyncIterator[TunnelAgentV1]:
-    made = TunnelAgentV1(joined.tunnel_url, joined.token, local.port, ping_seconds=0.05)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(made.run)
-        await outside.until(joined.sandbox_id, "running")
+    async with agent_v1(outside, joined, local.port, ping_seconds=0.05) as made:
         with trio.fail_after(2 * PATIENCE):
             yield made
-        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
@@ -257,10 +253,7 @@ async def test_a_reader_that_stops_is_broken_off_and_the_others_go_on(
     monkeypatch.setattr(link, "HELD_V1", 1_000_000)
     monkeypatch.setattr(link, "HELD_SECONDS_V1", 0.3)
     joined = await team.join()
-    made = TunnelAgentV1(joined.tunnel_url, joined.token, local.port)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(made.run)
-        await team.until(joined.sandbox_id, "running")
+    async with agent_v1(team, joined, local.port) as made:
         browser = await team.browser(joined.sandbox_id)
         async with browser.call("GET", "/bytes/60000000") as call:
             call.read_slowly()
@@ -274,7 +267,6 @@ async def test_a_reader_that_stops_is_broken_off_and_the_others_go_on(
                 await call.drain()
             assert call.received < 60_000_000
         assert made.reason is None
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_reader_that_is_slow_gets_everything(
@@ -282,11 +274,8 @@ async def test_a_reader_that_is_slow_gets_everything(
 ) -> None:
     monkeypatch.setattr(link, "HELD_V1", 300_000)
     joined = await team.join()
-    made = TunnelAgentV1(joined.tunnel_url, joined.token, local.port)
     size = 30_000_000
-    async with trio.open_nursery() as nursery:
-        await nursery.start(made.run)
-        await team.until(joined.sandbox_id, "running")
+    async with agent_v1(team, joined, local.port):
         browser = await team.browser(joined.sandbox_id)
         async with browser.call("GET", f"/bytes/{size}") as call:
             call.read_slowly()
@@ -294,4 +283,3 @@ async def test_a_reader_that_is_slow_gets_everything(
             assert await call.head() == 200
             await eventually(lambda: team.link(joined.sandbox_id).crowded)
             assert (await call.drain(), call.received) == (content_hash(size), size)
-        nursery.cancel_scope.cancel()
