@@ -151,9 +151,10 @@ async def http_local(password: str | None = None) -> AsyncIterator[HttpLocal]:
 
 @dataclass
 class Inside(Team):
-    """The daemon's tunnels can be looked at."""
+    """The daemon's tunnels can be looked at, and its database."""
 
     tunnels: Tunnels
+    database_url: str
 
     def link(self, sandbox_id: str) -> ServerLink:
         """The live link of a sandbox."""
@@ -179,6 +180,7 @@ async def inside(database_url: str, folder: Path) -> AsyncIterator[Inside]:
             "DATABASE_URL": database_url,
             "OPENCODE_BIN": sys.executable,
             "METRICS_LISTEN": "off",
+            "REGISTRATION": "open",
         }
     )
     visitor, ended = Visitor(port), trio.Event()
@@ -195,7 +197,7 @@ async def inside(database_url: str, folder: Path) -> AsyncIterator[Inside]:
                 while not await _ready(browser):  # noqa: ASYNC110
                     await trio.sleep(0.02)
         workspace = await trio.to_thread.run_sync(visitor.register)
-        yield Inside(visitor, workspace, made[0])
+        yield Inside(visitor, workspace, made[0], database_url)
         with patch.object(limits, "DRAIN_SECONDS", 0.5):  # what a test left open is nobody's any more
             signal.raise_signal(signal.SIGTERM)
             await ended.wait()
