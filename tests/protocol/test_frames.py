@@ -13,6 +13,8 @@ from protocol import frames
 from protocol.errors import RemoteProtocolError
 from tests.protocol.refusing import refused
 
+NO_TEXTS: list[Any] = [None, 5, True, [], {}]
+NO_FLAGS: list[Any] = [None, 0, 1, "true", []]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -114,7 +116,7 @@ def test_numbers() -> None:
     refused("malformed", frames.number, {}, "n", 1, 10)
 
 
-@pytest.mark.parametrize("value", [None, 5, True, [], {}, "123456"])
+@pytest.mark.parametrize("value", [*NO_TEXTS, "123456"])
 def test_what_is_no_text_of_five(value: Any) -> None:
     refused("malformed", frames.text, {"t": value}, "t", 5)
     refused("bad_hello", frames.text, {"t": value}, "t", 5, code="bad_hello")
@@ -125,13 +127,13 @@ def test_texts() -> None:
     assert frames.text({"t": ""}, "t", 5) == ""
     refused("malformed", frames.text, {}, "t", 5)
     assert [frames.note(header, "t", 5) for header in ({}, {"t": ""}, {"t": "1234567"})] == ["", "", "12345"]
-    for value in (None, 5, True, [], {}):
+    for value in NO_TEXTS:
         refused("malformed", frames.note, {"t": value}, "t", 5)
 
 
 def test_flags() -> None:
     assert [frames.flag(header, "f") for header in ({}, {"f": False}, {"f": True})] == [False, False, True]
-    for value in (None, 0, 1, "true", []):
+    for value in NO_FLAGS:
         refused("malformed", frames.flag, {"f": value}, "f")
 
 

@@ -82,7 +82,7 @@ def test_headers_of_one_hop_do_not_pass() -> None:
     assert read_stream_v1({"status": 200, "headers": {"Connection": "X-A", "X-A": "1", "X-B": "2"}}).headers == left[:1]
 
 
-BAD_HEADERS = [
+BAD_HEADERS: list[Any] = [
     None,
     {},
     "host",
@@ -124,11 +124,27 @@ def test_headers_are_not_optional_in_version_2() -> None:
         refused("malformed", read, {name: value for name, value in header.items() if name != "headers"})
 
 
-BAD_FLAGS = [None, 0, 1, "true", []]
-BAD_LENGTHS = [None, -1, True, 1.0, "1", MOST_LENGTH + 1]
-BAD_TEXTS = [None, 1, [], "a\rb", "a\nb", "a\0b", "Ā"]
-BAD_METHODS = [None, 1, "", "GET ", "GE T", "GÉT", "GET\n", "G\0", "CONNECT", "TRACE"]
-BAD_PATHS = [None, 1, "", "a", "http://a/", "//é", "/a b", "/\n", "/a\r\n", "/\0", "/\x7f", "**", "*a", "@evil/", "/é"]
+BAD_FLAGS: list[Any] = [None, 0, 1, "true", []]
+BAD_LENGTHS: list[Any] = [None, -1, True, 1.0, "1", MOST_LENGTH + 1]
+BAD_TEXTS: list[Any] = [None, 1, [], "a\rb", "a\nb", "a\0b", "Ā"]
+BAD_METHODS: list[Any] = [None, 1, "", "GET ", "GE T", "GÉT", "GET\n", "G\0", "CONNECT", "TRACE"]
+BAD_PATHS: list[Any] = [
+    None,
+    1,
+    "",
+    "a",
+    "http://a/",
+    "//é",
+    "/a b",
+    "/\n",
+    "/a\r\n",
+    "/\0",
+    "/\x7f",
+    "**",
+    "*a",
+    "@evil/",
+    "/é",
+]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +213,9 @@ def test_answers_that_cannot_be_said(head: ResponseHead, fit: bool) -> None:
 
 # Version 1
 
+BAD_MAPS: list[Any] = [None, [], "a", [["a", "b"]]]
+BAD_VALUES: list[Any] = [None, 1, ["b"], "b\r", "b\n", "\0", "Ā"]
+
 
 def test_requests_of_version_1() -> None:
     header = {"method": "POST", "path": "/a?b", "headers": {"Accept": "*/*", "Content-Length": "3"}}
@@ -209,9 +228,9 @@ def test_requests_of_version_1() -> None:
     [
         *[{"method": value} for value in BAD_METHODS],
         *[{"path": value} for value in BAD_PATHS],
-        *[{"headers": value} for value in (None, [], "a", [["a", "b"]])],
+        *[{"headers": value} for value in BAD_MAPS],
         *[{"headers": {name: "x"}} for name in ("", "a b", "é", "a:", "a\n", "\u0130")],
-        *[{"headers": {"a": value}} for value in (None, 1, ["b"], "b\r", "b\n", "\0", "Ā")],
+        *[{"headers": {"a": value}} for value in BAD_VALUES],
     ],
 )
 def test_malformed_requests_of_version_1(member: dict[str, Any]) -> None:
@@ -235,7 +254,7 @@ def test_answers_of_version_1(headers: dict[str, str], length: int | None) -> No
     "member",
     [
         *[{"status": value} for value in (None, "200", 200.0, True, 101, 199, 600)],
-        *[{"headers": value} for value in (None, [], "a")],
+        *[{"headers": value} for value in BAD_MAPS],
         *[{"headers": {"Content-Length": value}} for value in ("", "-1", "+1", "1.0", "a", "1, 1", "\xb2", "9" * 17)],
     ],
 )
