@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import missing
 from tests.support.chromium import artifact, chromium
 from tests.support.opencode_page import OPENCODE_MILLISECONDS, OPERATOR_KEY, prompt, stand_in, terminal
 from tests.support.product import Product, product
@@ -62,8 +63,9 @@ def test_from_registration_to_usage(running: Product) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))
         register(page, running)
         opencode = create_and_open(page, context)
-        prompt(opencode, "/home/agent/project", "first-use")
         (home,) = (running.data_dir / "sandboxes").glob("*/home")
+        jailed = missing("bubblewrap") is None
+        prompt(opencode, "/home/agent/project" if jailed else str(home / "project"), "first-use")
         terminal(opencode, home / "project", "first-use")
         page.bring_to_front()
         page.reload()

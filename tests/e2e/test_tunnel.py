@@ -244,6 +244,7 @@ def opencode_is_killed(visitor: Visitor, sandbox: str, page: Page, laptop: Machi
     """Pages say so until the agent has started it again; the new process."""
     host = f"oc-{sandbox}.localhost"
     before = laptop.opencode()
+    laptop.hold.touch()
     os.kill(before, signal.SIGKILL)
     answer = page.goto(f"http://{host}:{visitor.port}/")
     assert answer is not None
@@ -252,6 +253,7 @@ def opencode_is_killed(visitor: Visitor, sandbox: str, page: Page, laptop: Machi
     problem = visitor.request("GET", host, "/session")
     assert (problem.status, problem.json()["code"]) == (502, "upstream_failed")
     assert visitor.status(sandbox) == "running", "the machine is connected; only its opencode is away"
+    laptop.hold.unlink()
     laptop.until_said("started opencode", 2)
     page.get_by_role("link", name="Try again").click()
     wait_for_page(page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -42,13 +43,27 @@ class Machine:
         """Everything that the agent has said."""
         return (self.home / "agent.log").read_text(errors="replace")
 
+    @property
+    def hold(self) -> Path:
+        """While this file is there, opencode starts and does nothing yet."""
+        return self.home / "hold"
+
+    def _program(self) -> Path:
+        path = self.home / "opencode"
+        path.write_text(
+            f"#!/bin/sh\nwhile [ -e {shlex.quote(str(self.hold))} ]; do sleep 0.05; done\n"
+            f'exec {shlex.quote(str(find_opencode() or "opencode"))} "$@"\n'
+        )
+        path.chmod(0o755)
+        return path
+
     def agent(self, words: Sequence[str]) -> None:
         """Run ``cli-server`` with these words, beside the address of this machine's opencode."""
         self.folder.mkdir(parents=True, exist_ok=True)
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
-            "OPENCODE_BIN": str(find_opencode() or "opencode"),
+            "OPENCODE_BIN": str(self._program()),
             "OPENCODE_DISABLE_MODELS_FETCH": "1",
             "OPENCODE_DISABLE_AUTOUPDATE": "1",
             **self.env,
