@@ -5,7 +5,7 @@ The target is put into the request line as it is and never joined to a URL; redi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from daemon.wire.streams import LinkStream
 
 _OWN = frozenset({b"authorization"})
+# In version 1 an empty body is one message with its head; of a chunked one only its end says that it is empty. A head
+# that is followed by silence, as that of server-sent events, is not held back for longer.
+_EMPTY_SECONDS: Final = 0.1
 
 
 class Requests:
@@ -68,11 +71,13 @@ class Requests:
             stream.reset("unreachable" if exchange.stream is None else "broken", str(error))
 
     def _addressed(self, head: RequestHead) -> RequestHead:
-        """The request for the local server, with its own credentials."""
-        authorization = self._local.authorization
-        if authorization is None:
-            return head
-        headers = [*end_to_end(head.headers, _OWN), (b"authorization", authorization)]
+        """The request for the local server, with its own credentials. Older servers name no host."""
+        local, headers = self._local, head.headers
+        if all(name != b"host" for name, _ in headers):
+            host = f"[{local.host}]" if ":" in local.host else local.host
+            headers = [(b"host", f"{host}:{local.port}".encode("ascii")), *headers]
+        if local.authorization is not None:
+            headers = [*end_to_end(headers, _OWN), (b"authorization", local.authorization)]
         return RequestHead(head.method, head.target, headers, head.body_length, head.upgrade)
 
 
@@ -149,6 +154,9 @@ class _Carrier:
                 break
             self._link.answer(stream, head)
         data = exchange.body_here()
+        if not data and not exchange.body_done and self._link.version == 1:
+            with trio.move_on_after(_EMPTY_SECONDS):
+                data = await exchange.receive_body()
         done = exchange.body_done
         self._link.answer(stream, head, data, end=done)
         while not done:

@@ -17,6 +17,7 @@ import trio
 
 from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.gateway.replies import problem
+from daemon.sandboxes.status import DELETING
 from daemon.secret import token_hash
 from daemon.store.tunnels import find_tunnel
 from daemon.tunnel.registry import Tunnel, Tunnels
@@ -55,7 +56,7 @@ class TunnelSite:
         sandbox_id = request.path[len(PREFIX) :].decode("ascii")
         token = _token(request)
         found = await self._db.run(find_tunnel, sandbox_id)
-        if found is None:
+        if found is None or found.status == DELETING:
             return problem(404, "sandbox_not_found", "There is no such machine here; it was removed. Connect it anew.")
         hashed = token_hash(token)
         if not token or not hmac.compare_digest(hashed, found.token_hash):

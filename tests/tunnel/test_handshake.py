@@ -15,7 +15,7 @@ from tests.tunnel.browser import PATIENCE, Browser
 from tests.tunnel.harness import AgentHere, Inside, Joined, agent_here, connected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.standins.http_local import HttpLocal
@@ -216,14 +216,15 @@ async def test_rights_that_end(team: Inside, local: HttpLocal, what: str, refusa
         async with browser.call("GET", "/never") as call:
             await call.end()
             await local.wait_until(lambda: local.open)
-            await {
+            ends: dict[str, Callable[[], Awaitable[None]]] = {
                 "sandbox": lambda: team.api("DELETE", f"/api/sandboxes/{joined.sandbox_id}"),
                 "workspace": lambda: team.api("DELETE", f"/api/workspaces/{team.workspace}"),
                 "member": lambda: team.api("DELETE", members),
                 "guest": lambda: team.api("PUT", members, {"role": "guest"}),
                 "disabled": lambda: _disable(team, user),
                 "left": lambda: bob.api("DELETE", members),
-            }[what]()
+            }
+            await ends[what]()
             with trio.fail_after(1):
                 await agent.ended.wait()
                 await local.wait_until(lambda: not local.open)
