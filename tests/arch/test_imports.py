@@ -42,7 +42,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.supervise", "daemon.wire",
     ),
     "daemon.tunnel": (
-        "daemon.db", "daemon.gateway", "daemon.ids", "daemon.pages", "daemon.sandboxes.status", "daemon.secret", "daemon.store", "daemon.version", "daemon.wire",
+        "daemon.db", "daemon.gateway", "daemon.ids", "daemon.pages", "daemon.sandboxes.status", "daemon.secret",
+        "daemon.store", "daemon.version", "daemon.wire",
     ),
     "daemon.anthropic": (
         "daemon.config", "daemon.db", "daemon.gateway.exchange", "daemon.gateway.limits", "daemon.ids", "daemon.secret",
