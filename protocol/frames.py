@@ -21,9 +21,12 @@ _LENGTH: Final = 4
 _LEAST_HEADER: Final = 2  # "{}"
 
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 def dump(header: JSON, errors: str = "replace") -> bytes:
     """A JSON header. What is no Unicode is replaced: it can only be in texts for people."""
-    return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", errors)
+    return _ENCODER.encode(header).encode("utf-8", errors)
 
 
 def join(header: bytes, payload: bytes = b"") -> bytes:

@@ -162,11 +162,17 @@ def _mapped(header: JSON) -> Headers:
     return list(zip(names, _values(list(mapped.values())), strict=True))
 
 
+@lru_cache(maxsize=1024)
+def _written(name: bytes) -> str:
+    """``Content-Type``: as in the examples of version 1, because simple peers look for just that."""
+    return "-".join(part.capitalize() for part in name.decode("latin-1").split("-"))
+
+
 def single(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers of which each may stand once only. Of ``Set-Cookie``, which cannot be joined, the last stays."""
     out: dict[str, str] = {}
     for name, value in headers:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
+        key, text = _written(name), value.decode("latin-1")
         if key in out and name != b"set-cookie":
             text = out[key] + ("; " if name == b"cookie" else ", ") + text
         out[key] = text

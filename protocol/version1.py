@@ -291,6 +291,8 @@ class AgentSession1(_Version1):
         name = frames.text(header, "id", _MOST_ID)
         if name in self._names.values():
             raise RemoteProtocolError("bad_stream", "a request with the id of one that is open")
+        if len(self._names) >= MOST_UNWANTED:  # tabs that were closed, too: the server cannot tell us
+            raise RemoteProtocolError("too_many_streams", f"more than {MOST_UNWANTED} requests are open")
         head = read_request_v1(header, payload)
         self._last += 1
         self._names[self._last] = name
@@ -309,7 +311,7 @@ class AgentSession1(_Version1):
         check_answer(head)
         headers = single(head.headers)
         if head.body_length is not None:
-            headers["content-length"] = str(head.body_length)
+            headers["Content-Length"] = str(head.body_length)
         done = end and not data
         header = frames.dump(
             {"type": "stream", "id": name, "status": head.status, "headers": headers, "done": done},

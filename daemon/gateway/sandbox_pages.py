@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from daemon.gateway.exchange import Reply, Request
+from daemon.gateway.replies import problem
 from daemon.pages import State, Subject, render, render_problem
 from daemon.sandboxes.status import LOCAL
 from daemon.wire.exchange import UpstreamAbsent, UpstreamRefused
@@ -102,6 +103,8 @@ class SandboxPages:
         if isinstance(error, UpstreamAbsent):
             state = State.OFFLINE
         elif isinstance(error, UpstreamRefused):
+            if error.code not in _BY_REFUSAL:
+                return problem(error.status, error.code, str(error))
             state = _BY_REFUSAL[error.code]
         return self._about(request, state, sandbox, request.target.decode("ascii"), port)
 

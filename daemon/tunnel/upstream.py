@@ -28,11 +28,13 @@ class TunnelUpstream:
         return TunnelExchange(self._tunnels, self._sandbox_id)
 
 
-def _refused(error: UpstreamError) -> UpstreamError:
+def _refused(error: UpstreamError, version: int) -> UpstreamError:
     """An error for the relay."""
     if not isinstance(error, LinkBroken) or error.code != "request_too_large":
         return error
-    return UpstreamRefused(413, "too_large_for_agent", "The machine's agent is too old for requests of this size.")
+    if version == 1:
+        return UpstreamRefused(413, "too_large_for_agent", "The machine's agent is too old for requests of this size.")
+    return UpstreamRefused(431, "head_too_large", "The head of this request is too large for the tunnel.")
 
 
 class TunnelExchange:
@@ -42,11 +44,12 @@ class TunnelExchange:
     is asked for.
     """
 
-    __slots__ = ("_failure", "_head", "_sandbox_id", "_stream", "_tunnels")
+    __slots__ = ("_failure", "_head", "_sandbox_id", "_stream", "_tunnels", "_version")
 
     def __init__(self, tunnels: Tunnels, sandbox_id: str) -> None:
         self._tunnels = tunnels
         self._sandbox_id = sandbox_id
+        self._version = 0
         self._head: RequestHead | None = None  # until the stream is opened
         self._stream: LinkStream | None = None
         self._failure: UpstreamError | None = None  # why it could not be opened: whoever asks next is told, too
@@ -63,6 +66,7 @@ class TunnelExchange:
         link = self._tunnels.link(self._sandbox_id)
         if link is None or link.draining:
             raise UpstreamAbsent("the machine is not connected")
+        self._version = link.version
         if head.upgrade is not None and link.version == 1:
             raise UpstreamRefused(501, "no_upgrade", "The machine's agent is too old for WebSockets.")
         if not link.can_open:
@@ -79,7 +83,7 @@ class TunnelExchange:
             try:
                 self._stream = self._link(head).open(head, data, end=end)
             except UpstreamError as error:
-                self._failure = _refused(error)
+                self._failure = _refused(error, self._version)
                 raise self._failure from error
         return self._stream
 
@@ -97,7 +101,7 @@ class TunnelExchange:
             else:
                 self._opened(data, end=self._head.body_length == len(data))
         except LinkBroken as error:
-            raise _refused(error) from error
+            raise _refused(error, self._version) from error
 
     async def send_end(self) -> None:
         """See :class:`~daemon.wire.exchange.Exchange`."""
@@ -106,14 +110,14 @@ class TunnelExchange:
             try:
                 stream.send_end()
             except LinkBroken as error:
-                raise _refused(error) from error
+                raise _refused(error, self._version) from error
 
     async def receive_head(self) -> ResponseHead:
         """See :class:`~daemon.wire.exchange.Exchange`."""
         try:
             return await self._opened().receive_head()
         except LinkBroken as error:
-            raise _refused(error) from error
+            raise _refused(error, self._version) from error
 
     async def receive_body(self) -> bytes:
         """See :class:`~daemon.wire.exchange.Exchange`."""

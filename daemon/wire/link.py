@@ -37,6 +37,7 @@ WRITE_SIZE: Final = 65_536
 # read no further, and so long it may stop the others.
 HELD_V1: Final = 4 * 1024 * 1024
 HELD_SECONDS_V1: Final = 10.0
+ALL_HELD_V1: Final = 32 * 1024 * 1024  # of all answers together: what version 2 holds at the most
 _PEACEFUL: Final = frozenset({"shutdown", "replaced", "removed"})
 
 
@@ -305,8 +306,11 @@ class ServerLink(Link):
 
     @property
     def crowded(self) -> bool:
-        """Version 1: whether a reader is so far behind that the tunnel should not be read on."""
-        return self.version == 1 and any(stream.held > HELD_V1 for stream in self.streams.values())
+        """Version 1: whether readers are so far behind that the tunnel should not be read on."""
+        if self.version != 1:
+            return False
+        held = [stream.held for stream in self.streams.values()]
+        return max(held, default=0) > HELD_V1 or sum(held) > ALL_HELD_V1
 
     async def relieve(self) -> None:
         """Wait until no reader is far behind; those that still are after the deadline are broken off."""
@@ -315,10 +319,10 @@ class ServerLink(Link):
                 self._relief = trio.Event()
                 await self._relief.wait()
         self._relief = None
-        for stream in self.streams.values():
-            if stream.held > HELD_V1:
-                stream.drop_inbox()
-                self.reset(stream, "broken", f"it was not read for {HELD_SECONDS_V1:g} s")
+        while self.crowded and not self.over.is_set():
+            slowest = max(self.streams.values(), key=lambda stream: stream.held)
+            slowest.drop_inbox()
+            self.reset(slowest, "broken", f"it was not read for {HELD_SECONDS_V1:g} s")
 
 
 class AgentLink(Link):

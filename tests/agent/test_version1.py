@@ -70,7 +70,7 @@ async def test_bodies_down(it: Witnesses, how: str) -> None:
         status, headers, body = await it.server.request("GET", f"/bytes/{size}{how}")
         assert (status, len(body)) == (200, size)
         assert body == content(size)
-        assert headers.get("content-length") in ([None, str(size)] if how else [str(size)])
+        assert headers.get("Content-Length") in ([None, str(size)] if how else [str(size)])
 
 
 async def test_bodies_up_and_heads(it: Witnesses) -> None:
@@ -84,12 +84,12 @@ async def test_bodies_up_and_heads(it: Witnesses) -> None:
         assert (given["x-upper"], given["cookie"], given["host"]) == ("1", "a=1; b=2", "browser.example")
         assert "transfer-encoding" not in given
     _, headers, _ = await it.server.request("GET", "/cookies")
-    assert (headers["set-cookie"], headers["x-thrice"]) == ("second=2; Path=/", "a, b, c, d")
+    assert (headers["Set-Cookie"], headers["X-Thrice"]) == ("second=2; Path=/", "a, b, c, d")
 
 
 async def test_what_has_no_body(it: Witnesses) -> None:
     status, headers, body = await it.server.request("HEAD", "/bytes/20000")
-    assert (status, headers["content-length"], body) == (200, "20000", b"")
+    assert (status, headers["Content-Length"], body) == (200, "20000", b"")
     assert (await it.server.request("GET", "/status/204"))[::2] == (204, b"")
     assert (await it.server.request("GET", "/status/304"))[::2] == (304, b"")
     assert (await it.server.request("GET", "/status/200?hints=3"))[0] == 200
@@ -108,13 +108,13 @@ async def test_breaking_off_before_the_head_is_a_502(it: Witnesses) -> None:
     status, headers, body = await it.server.request("GET", "/break/100/-1")
     assert status == 502
     assert body
-    assert headers["content-length"] == str(len(body))
+    assert headers["Content-Length"] == str(len(body))
     assert (await it.server.request("GET", "/bytes/5"))[2] == content(5)
 
 
 async def test_a_body_of_known_length_that_breaks_ends_short(it: Witnesses) -> None:
     status, headers, body = await it.server.request("GET", "/break/900000/300000")
-    assert (status, headers["content-length"]) == (200, "900000")
+    assert (status, headers["Content-Length"]) == (200, "900000")
     assert len(body) < 900_000
     assert (await it.server.request("GET", "/bytes/5"))[2] == content(5)
     assert len(it.server.connections) == 1

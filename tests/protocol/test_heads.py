@@ -272,5 +272,5 @@ def test_repeated_headers_are_joined_for_version_1() -> None:
         (b"set-cookie", b"d=2"),
         (b"x", b"\xff"),
     ]
-    assert single(headers) == {"cookie": "a=1; b=2", "accept": "x, y", "set-cookie": "d=2", "x": "ÿ"}
+    assert single(headers) == {"Cookie": "a=1; b=2", "Accept": "x, y", "Set-Cookie": "d=2", "X": "ÿ"}
     assert single([]) == {}

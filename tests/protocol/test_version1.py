@@ -68,7 +68,7 @@ def test_a_request_is_one_message() -> None:
     session.send(number, b"cd")
     session.send(number, b"", end=True)
     session.send(number, b"never")
-    members = {"method": "POST", "path": "/session?limit=1", "headers": {"accept": "*/*", "cookie": "a; b"}}
+    members = {"method": "POST", "path": "/session?limit=1", "headers": {"Accept": "*/*", "Cookie": "a; b"}}
     assert said(session) == [({"type": "request", "id": "1", **members}, b"abcd")]
 
 
@@ -294,7 +294,7 @@ def test_an_answer_as_the_contract_has_it() -> None:
     session.answer(1, ResponseHead(103, b"", []))
     session.answer(1, head, b"a" * (MAX_CHUNK + 1))
     session.send(1, b"b", end=True)
-    members = {"status": 200, "headers": {"content-type": "text/plain", "x": "1, 2"}}
+    members = {"status": 200, "headers": {"Content-Type": "text/plain", "X": "1, 2"}}
     assert said(session) == [
         ({"type": "stream", "id": "abc", **members, "done": False}, b""),
         ({"type": "stream", "id": "abc", "done": False}, b"a" * MAX_CHUNK),
@@ -310,7 +310,7 @@ def test_an_empty_answer_is_one_message() -> None:
     session.receive(request(), NOW)
     session.answer(1, ResponseHead(200, b"", [], 0), end=True)
     assert said(session) == [
-        ({"type": "stream", "id": "r", "status": 200, "headers": {"content-length": "0"}, "done": True}, b"")
+        ({"type": "stream", "id": "r", "status": 200, "headers": {"Content-Length": "0"}, "done": True}, b"")
     ]
 
 
@@ -344,7 +344,7 @@ def test_a_failure_before_the_head_is_a_502() -> None:
     assert session.reset(1, "unreachable", "nobody listens", NOW)
     (head, nothing), (more, body), (last, _) = said(session)
     assert (head["status"], head["done"], nothing) == (502, False, b"")
-    assert head["headers"]["content-length"] == str(len(body))
+    assert head["headers"]["Content-Length"] == str(len(body))
     assert (b"nobody listens" in body, more["done"], last["done"]) == (True, False, True)
 
 
