@@ -230,8 +230,9 @@ async def test_a_long_way(outside: Outside, tmp_path: Path, local: HttpLocal) ->
             sandbox_id = next(found["id"] for found in sandboxes if found["name"] == "far")
             await outside.until(sandbox_id, "running")
             browser = await outside.browser(sandbox_id)
-            down = await _down(browser, 70_000_000, skip=20_000_000)
-            up = await _up(browser, 70_000_000, skip=20_000_000)
+            with trio.fail_after(PATIENCE):
+                down = await _down(browser, 70_000_000, skip=20_000_000)
+                up = await _up(browser, 70_000_000, skip=20_000_000)
             report(f"round trip 100 ms: down {down:.1f} MB/s, up {up:.1f} MB/s; window {LARGEST_WINDOW / MIB:.0f} MiB")
             assert min(down, up) > 8  # a window of 64 KiB that does not grow: 0.65 MB/s
         nursery.cancel_scope.cancel()
