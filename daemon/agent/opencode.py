@@ -165,12 +165,12 @@ class Opencode:
         """Watch what runs; start what does not, and again when it ends."""
         self._waiting = task_status
         if self._found is State.HEALTHY:
-            await (self._until_gone() if self._ours else self._watch())
+            await (self._until_gone(ours=True) if self._ours else self._watch())
             self._adopted = None
         backoff = Backoff(self._random)
         while True:
             if await self._other_leads():
-                await self._until_gone()
+                await self._until_gone(ours=True)
                 continue
             began = trio.current_time()
             try:
@@ -180,6 +180,11 @@ class Opencode:
                     raise
                 self._voice.say(f"{error}; it is started again")
             await trio.sleep(backoff.ended(trio.current_time() - began))
+
+    def _is_another(self) -> bool:
+        """Whether an opencode was written down since the one that the tunnel leads to."""
+        record = read_record(self._file("json"))
+        return record is not None and record.login.header != self.local.authorization
 
     def _is_there(self) -> None:
         """Whoever waits for opencode may go on."""
@@ -207,6 +212,9 @@ class Opencode:
             log.unlink(missing_ok=True)  # of an earlier agent
         path = self._find_program()
         command = program.command_of(path, self._address.hosts[0], self._address.port)
+        # From its first moment on: a request with the password of the one before it would get a 401, and the browser
+        # would ask for a password that nobody knows.
+        self.local.host, self.local.authorization = self._address.hosts[0], login.header
         try:
             process = await program.start(command, program.environment_of(self._environ, login), log)
         except OSError as error:
@@ -243,12 +251,17 @@ class Opencode:
             self._voice.say(f"opencode is back at {self._address.url}")
             self._use(look)
 
-    async def _until_gone(self) -> None:
-        """Wait until nobody listens any more, seen twice: who restarts is given a moment."""
+    async def _until_gone(self, *, ours: bool = False) -> None:
+        """Wait until nobody listens any more, seen twice: who restarts is given a moment.
+
+        ``ours``: another agent may start it again between two looks, and then it has another password.
+        """
         self._is_there()
         missed = 0
         while missed < 2:
             await trio.sleep(self._watch_seconds)
+            if ours and self._is_another() and (look := await self._find()).state is State.HEALTHY:
+                self._use(look)
             try:
                 (await connect_tcp(self.local.host, self.local.port)).close()
                 missed = 0

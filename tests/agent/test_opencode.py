@@ -81,6 +81,11 @@ class Party:
                 await trio.sleep(0.01)
         return found[-1]
 
+    def started_after(self, before: Record) -> Record | None:
+        """What was written down of a later opencode than that one, if there is one."""
+        found = read_record(self.folder / f"opencode-{self.port}.json")
+        return None if found == before else found
+
     @property
     def record(self) -> Record:
         """What was written down."""
@@ -238,6 +243,11 @@ async def test_it_is_started_again_when_it_dies(tmp_path: Path, fake: str) -> No
             os.kill(before.pid, signal.SIGKILL)
             said = await party.until_said("opencode ended by itself", count)
             assert said == "opencode ended by itself (signal SIGKILL); it is started again"
+            with trio.fail_after(20):
+                while party.started_after(before) is None:  # noqa: ASYNC110 - the file tells nobody
+                    await trio.sleep(0.001)
+            # It is not up yet, and whoever asks while it comes up must not be told that the password is wrong.
+            assert local.authorization == party.record.login.header
             await party.until_said("started opencode", count + 1)
             assert party.record.login != before.login
             assert local.authorization == party.record.login.header
@@ -353,6 +363,21 @@ async def test_two_agents_share_one_opencode(tmp_path: Path, fake: str) -> None:
         assert not _lives(pid)
         await second.until_said("started opencode")
         assert two.authorization == second.record.login.header
+
+
+async def test_one_that_comes_back_between_two_looks_is_used_by_the_other_agent_too(tmp_path: Path, fake: str) -> None:
+    """It has a new password then; whoever went on with the old one would be refused for ever."""
+    port = free_port()
+    first, second = (Party(tmp_path, port, {"OPENCODE_BIN": fake}) for _ in range(2))
+    second.opencode._watch_seconds = 0.5  # it is back sooner; if it is not, the other way is taken and all is well, too
+    async with second_after_first(first, second) as (one, two, end_first):
+        os.kill(first.record.pid, signal.SIGKILL)
+        await first.until_said("started opencode", 2)
+        with trio.fail_after(20):
+            while two.authorization != one.authorization:  # noqa: ASYNC110 - agents tell each other nothing
+                await trio.sleep(0.01)
+        assert await _state(two, first.record.login) is State.HEALTHY
+        await end_first()
 
 
 Both = tuple[Local, Local, "Callable[[], Awaitable[None]]"]
