@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,25 +59,35 @@ class WebSocket:
         self._parts: list[bytes] = []
         self._texts: list[str] = []
         self._size = 0
+        self._deaf = False  # what came was no frame: nobody knows where the next one begins
+        self.parting = False  # nothing counts any more but the closing frame
+        self.behind = False  # more frames are here: feed again, with nothing
         self.owed: list[bytes] = []
 
-    def feed(self, data: bytes) -> list[Received]:
-        """Take bytes and give what is complete now. Raises :class:`RemoteProtocolError`.
+    def feed(self, data: bytes, most_frames: int = sys.maxsize) -> list[Received]:
+        """Take bytes and give what is complete now, of so many frames. Raises :class:`RemoteProtocolError`.
 
         What stood before the fault is lost then; the session ends anyway.
         """
         received: list[Received] = []
-        if self._connection.state is ConnectionState.CLOSED:
+        self.behind = False
+        if self._deaf or self._connection.state is ConnectionState.CLOSED:
             return received  # what comes behind the closing frame is nothing
         try:
             self._connection.receive_data(data)
-            for event in self._connection.events():
+            for count, event in enumerate(self._connection.events(), 1):
                 self._take(event, received)
+                if count >= most_frames:
+                    self.behind = True
+                    break
         except WsRemoteError as error:
+            self._deaf = True
             raise RemoteProtocolError("malformed", f"no WebSocket frame: {error}") from None
         return received
 
     def _take(self, event: object, received: list[Received]) -> None:
+        if self.parting and not isinstance(event, CloseConnection):
+            return
         if isinstance(event, BytesMessage):
             self._grow(len(event.data))
             if event.data:  # of empty fragments there is no end
@@ -102,6 +113,7 @@ class WebSocket:
     def _closed(self, event: CloseConnection, received: list[Received]) -> None:
         """The peer closes; or wsproto says so of a frame that is none, and then no state of it has changed."""
         if self._connection.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            self._deaf = True
             raise RemoteProtocolError("malformed", f"no WebSocket frame: {event.reason}")
         if self._connection.state is ConnectionState.REMOTE_CLOSING:
             self._owe(self._connection.send(event.response()))

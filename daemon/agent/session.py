@@ -84,10 +84,10 @@ class _Tunnel:
         self._nursery.start_soon(self._requests.serve, self._link, stream, head, name="request")
 
     async def _read(self) -> None:
-        self._link.feed(self._early)
+        await self._link.receive(self._early)
         try:
             while data := await self._stream.receive():
-                self._link.feed(data)
+                await self._link.receive(data)
         except OSError as error:
             self._link.lost(f"the connection broke: {error}")
         else:

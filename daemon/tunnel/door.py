@@ -171,11 +171,11 @@ class _Entrance:
         return None
 
     async def send_raw(self, data: bytes) -> None:
-        """Bytes of the agent. They are all dealt with at once, but for an older agent that is to be slowed down.
+        """Bytes of the agent. They are dealt with as they come, but for an older agent that is to be slowed down.
 
         What comes after the end is dropped: the agent's own end is waited for.
         """
-        self._link.feed(data)
+        await self._link.receive(data)
         self._tunnels.heard(self._tunnel)
         if self._link.crowded:
             await self._link.relieve()

@@ -38,6 +38,10 @@ WRITE_SIZE: Final = 65_536
 HELD_V1: Final = 4 * 1024 * 1024
 HELD_SECONDS_V1: Final = 10.0
 ALL_HELD_V1: Final = 32 * 1024 * 1024  # of all answers together: what version 2 holds at the most
+# A peer may fill a read with frames of six bytes, and each costs some 10 µs. Everybody else gets a turn behind so many
+# frames, and behind a read that took so long.
+FRAMES_AT_ONCE: Final = 256
+_LONG_SECONDS: Final = 0.001
 _PEACEFUL: Final = frozenset({"shutdown", "replaced", "removed"})
 
 
@@ -66,15 +70,25 @@ class Link:
 
     # Reading the socket
 
-    def feed(self, data: bytes) -> None:
-        """Take what came. Everything that it means has happened when this returns."""
+    async def receive(self, data: bytes) -> None:
+        """Take what came, with turns for others in between. Everything that it means has happened when this returns."""
+        began = trio.current_time()
+        self.feed(data, FRAMES_AT_ONCE)
+        while self._codec.behind:
+            await trio.lowlevel.checkpoint()
+            self.feed(b"", FRAMES_AT_ONCE)
+        if trio.current_time() - began >= _LONG_SECONDS:
+            await trio.lowlevel.checkpoint()
+
+    def feed(self, data: bytes, most_frames: int = sys.maxsize) -> None:
+        """Take what came at once, or so many frames of it."""
         if self.over.is_set():
-            self._part(data)
+            self._part(data, most_frames)
             return
         now = trio.current_time()
         self._session.heard(now, len(data))
         try:
-            for received in self._codec.feed(data):
+            for received in self._codec.feed(data, most_frames):
                 self._take(received, now)
                 if self.over.is_set():
                     break
@@ -83,11 +97,11 @@ class Link:
         self._check_idle()
         self._stir()
 
-    def _part(self, data: bytes = b"") -> None:
+    def _part(self, data: bytes = b"", most_frames: int = 0) -> None:
         """Nothing counts any more but the other end's closing frame."""
-        if data:
+        if most_frames:
             with suppress(RemoteProtocolError):
-                self._codec.feed(data)
+                self._codec.feed(data, most_frames)
         if self._codec.closed:
             self.parted.set()
 
@@ -211,6 +225,7 @@ class Link:
         if failure.code == "lost" and self._farewell is not None:
             failure = self._farewell
         self.failure = failure
+        self._codec.parting = True
         self.over.set()
         for stream in self.streams.values():
             stream.fail(failure)
@@ -321,7 +336,7 @@ class ServerLink(Link):
         self._relief = None
         while self.crowded and not self.over.is_set():
             slowest = max(self.streams.values(), key=lambda stream: stream.held)
-            slowest.drop_inbox()
+            slowest.lose_inbox()
             self.reset(slowest, "broken", f"it was not read for {HELD_SECONDS_V1:g} s")
 
 

@@ -121,6 +121,11 @@ class LinkStream:
         self._inbox.clear()
         self.held = 0
 
+    def lose_inbox(self) -> None:
+        """What came is gone; so is the end that may have come behind it."""
+        self.drop_inbox()
+        self.ended = False
+
     def _wake_reader(self) -> None:
         if self._readable is not None:
             self._readable.set()

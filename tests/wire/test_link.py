@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 import trio
 import trio.testing
 
-from daemon.wire.link import AgentLink, ServerLink
+from daemon.wire import link
+from daemon.wire.link import FRAMES_AT_ONCE, AgentLink, ServerLink
 from daemon.wire.streams import LinkBroken, LinkStream
 from protocol.credit import FIRST_WINDOW
 from protocol.messages import RequestHead, ResponseHead
 from protocol.version1 import AgentSession1
+from tests.tunnel.hostile import frame, hello, message
 
 GET = RequestHead(b"GET", b"/", [(b"host", b"x")], 0)
 POST = RequestHead(b"POST", b"/", [(b"host", b"x")], 1000)
@@ -206,3 +210,63 @@ async def test_version_1_ends_the_session_where_it_cannot_say_that_something_bro
         assert await stream.receive() == b"some"
         with pytest.raises(LinkBroken):
             await stream.receive()
+
+
+async def test_an_answer_that_was_given_up_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end had come already, behind what nobody read for too long."""
+    monkeypatch.setattr(link, "HELD_V1", 1000)
+    monkeypatch.setattr(link, "HELD_SECONDS_V1", 0.0)
+    server = ServerLink(1, "server")
+    stream = server.open(GET, end=True)
+    answer = [
+        message(b"a" * 1001, type="stream", id="1", status=200, headers={}, done=False),
+        message(type="stream", id="1", done=True),
+    ]
+    server.feed(b"".join(frame(one, client=True) for one in answer))
+    assert server.crowded
+    await server.relieve()
+    await stream.receive_head()
+    assert not stream.drained
+    with pytest.raises(LinkBroken, match="not read"):
+        await stream.receive()
+
+
+EMPTY_FRAGMENT = b"\x00\x80\0\0\0\0"
+
+
+async def test_a_flood_of_small_frames_leaves_others_their_turn() -> None:
+    server = ServerLink(2, "server")
+    server.feed(frame(hello(), client=True))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    server.feed(b"\x02" + EMPTY_FRAGMENT[1:])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(2):  # during the session, and after its end
+            turns = 0
+            await server.receive(EMPTY_FRAGMENT * 10_000)
+            assert turns >= 10_000 // FRAMES_AT_ONCE - 1
+            server.end("removed", "it was deleted")
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("fault", [b"\xff" * 8, frame(bytes(1 << 20), client=True), frame(b"", client=True)])
+async def test_nothing_is_kept_of_what_comes_after_the_end(fault: bytes) -> None:
+    """The connection lasts some seconds more, which are gigabytes on a fast network."""
+    server = ServerLink(2, "server")
+    server.feed(frame(hello(), client=True) + fault)
+    assert server.over.is_set()
+    pieces = [b"\x02" + EMPTY_FRAGMENT[1:] + EMPTY_FRAGMENT * 2000, frame(b"x" * 100, client=True, opcode=9) * 200]
+    tracemalloc.start()
+    for _ in range(100):
+        for piece in pieces:
+            server.feed(piece)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500_000
