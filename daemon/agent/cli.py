@@ -92,21 +92,24 @@ def list_registrations() -> None:
 @click.option("--name", metavar="NAME", help="The registration with this name or sandbox id.")
 @click.option("--all", "everything", is_flag=True, help="All registrations.")
 def remove(server: str | None, name: str | None, everything: bool) -> None:
-    """Remove saved registrations from this machine.
+    """Remove saved registrations from this machine: the only one, or those that are named.
 
     The server keeps the sandbox, offline, until it is deleted there.
     """
     try:
         url = None if server is None else parse_server(server).url
-        if not (url or name or everything):
-            raise WrongSetting("say which registration: --name, --server or --all")
     except AgentError as error:
         _give_up(error)
 
     def unwanted(one: Registration) -> bool:
         return url in (None, one.server) and (name is None or one.called(name))
 
-    gone = _doing(lambda credentials: credentials.remove(unwanted))
+    def forget(credentials: Credentials) -> list[Registration]:
+        if not (url or name or everything) and len(credentials.load()) > 1:
+            raise WrongSetting("say which registration: --name, --server or --all; cli-server agent list shows them")
+        return credentials.remove(unwanted)
+
+    gone = _doing(forget)
     if not gone:
         _give_up(AgentError("there is no such registration; cli-server agent list shows them"))
     for one in gone:

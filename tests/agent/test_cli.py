@@ -77,6 +77,14 @@ def test_remove(home: Path, arguments: list[str], left: list[Registration]) -> N
     assert credentials.load() == left
 
 
+def test_the_only_one_is_removed_without_being_named(home: Path) -> None:
+    credentials = _save(home)
+    _invoke("remove", "--name", "one")
+    result = _invoke("remove")
+    assert (result.exit_code, credentials.load()) == (0, []), result.output
+    assert result.stdout.startswith(f"removed {TWO.name} ({TWO.sandbox_id})")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
