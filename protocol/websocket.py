@@ -28,7 +28,7 @@ NORMAL, BROKE_RULE, TOO_LARGE = 1000, 1002, 1009
 
 def accept_token(key: bytes) -> bytes:
     """The ``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key``."""
-    return base64.b64encode(hashlib.sha1(key + _GUID).digest())
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def is_key(value: bytes) -> bool:

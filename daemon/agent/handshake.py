@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from dataclasses import dataclass
-from hashlib import sha1
 from typing import TYPE_CHECKING, Final
 
 import h11
 
 from daemon.agent.errors import Trouble
 from daemon.version import version
+from protocol.websocket import SUBPROTOCOL_V2, accept_token
 
 if TYPE_CHECKING:
     from daemon.agent.credentials import Registration
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from daemon.agent.http import Answer
     from daemon.wire.sockets import Stream
 
-SUBPROTOCOL: Final = "cli-server.tunnel.v2"
 USER_AGENT: Final = f"cli-server-agent/{version()}"
 _SWITCHED: Final = 101
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def request_head(authority: str, registration: Registration, key: bytes) -> h11.
             (b"Connection", b"Upgrade"),
             (b"Sec-WebSocket-Key", key),
             (b"Sec-WebSocket-Version", b"13"),
-            (b"Sec-WebSocket-Protocol", SUBPROTOCOL.encode()),
+            (b"Sec-WebSocket-Protocol", SUBPROTOCOL_V2.encode()),
             (b"Authorization", b"Bearer " + registration.tunnel_token.encode()),
             (b"User-Agent", USER_AGENT.encode()),
         ],
@@ -71,12 +69,11 @@ def request_head(authority: str, registration: Registration, key: bytes) -> h11.
 def check_answer(answer: Answer, key: bytes, url: str) -> int:
     """The tunnel's version that a 101 chooses. Raises :class:`Trouble` if it is no answer to our handshake."""
     words = {word.strip() for word in answer.header(b"connection").lower().split(",")}
-    accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest()).decode()
     if answer.header(b"upgrade").lower() != "websocket" or "upgrade" not in words:
         raise Trouble(f"{url} switched to something that is no WebSocket; a proxy before it may be the cause")
-    if answer.header(b"sec-websocket-accept") != accept:
+    if answer.header(b"sec-websocket-accept") != accept_token(key).decode():
         raise Trouble(f"{url} answered a handshake that is not ours; a cache before it may have kept the answer")
     chosen = answer.header(b"sec-websocket-protocol")
-    if answer.header(b"sec-websocket-extensions") or chosen not in ("", SUBPROTOCOL):
+    if answer.header(b"sec-websocket-extensions") or chosen not in ("", SUBPROTOCOL_V2):
         raise Trouble(f"{url} chose something that the agent did not offer; is it a cli-server?")
     return 2 if chosen else 1
