@@ -130,13 +130,7 @@ class SocketStream:
 
     def still_open(self) -> bool:
         """Whether an idle connection can be used again: the peer neither closed it nor said anything unasked."""
-        try:
-            self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return _says_nothing(self.socket)
 
     def close(self) -> None:
         """See :class:`Stream`."""
@@ -149,6 +143,16 @@ class SocketStream:
         if self.socket.fileno() >= 0:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.close()
+
+
+def _says_nothing(sock: socket.socket) -> bool:
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class TLSStream:
@@ -186,13 +190,7 @@ class TLSStream:
 
     def still_open(self) -> bool:
         """See :class:`SocketStream`."""
-        try:
-            self._stream.transport_stream.socket._sock.recv(1, socket.MSG_PEEK)  # type: ignore[attr-defined]
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return _says_nothing(self._stream.transport_stream.socket._sock)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Close without the closing handshake: every message had its own end."""
