@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.standins.http_local import HttpLocal
     from tests.tunnel.harness import Outside
 
-SIZES = [0, 1, 16383, 16384, 16385, 65536, 20_000_000]
+SIZES = [0, 1, 16383, 16384, 16385, 65536, 30_000_000]
 
 
 @pytest.fixture
