@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from daemon.wire import limits
 from protocol import credit, frames, heads, lanes, liveness, session, version1, version2, websocket
 from protocol.messages import RequestHead, ResponseHead
 from protocol.session import local_hello
@@ -139,7 +140,11 @@ NUMBERS: Final = [
     f"is at most {credit.MOST_GROWTH // 2**20} MiB, given back",
     f"With {session.MOST_STREAMS} streams of {credit.FIRST_WINDOW // 1024} KiB an end therefore buffers at most "
     f"{(credit.MOST_GROWTH + session.MOST_STREAMS * credit.FIRST_WINDOW) // 2**20} MiB",
-    f"A sender queues at most {lanes.QUEUE // 1024} KiB of a stream",
+    f"A sender that has {lanes.QUEUE // 1024} KiB of a stream queued",
+    f"With the read of {limits.READ_SIZE // 1024} KiB that ends above it, and the last one, which does not wait, "
+    f"an end holds at most {session.MOST_STREAMS * (lanes.QUEUE + 2 * limits.READ_SIZE) // 2**20} MiB",
+    f"An `id` has at most {version1._MOST_ID} characters",
+    f"or what else there is; {session._INFO_ITEMS} of them count",
     f"with more than {session.FLOOD:,} messages other than `data`",
     f"then every {liveness.PING_SECONDS:g} s",
     f"nothing at all for {liveness.SILENCE_SECONDS:g} s ends the session",
