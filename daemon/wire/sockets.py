@@ -84,15 +84,13 @@ class SocketStream:
 
     async def receive(self) -> bytes:
         """See :class:`Stream`."""
+        await self._turn()  # before, because whoever is cancelled behind it would lose what was received
         while True:
             try:
-                data = self.socket.recv(limits.READ_SIZE)
+                return self.socket.recv(limits.READ_SIZE)
             except BlockingIOError:
                 self._turns = 0
                 await trio.lowlevel.wait_readable(self.socket)
-            else:
-                await self._turn()
-                return data
 
     async def receive_later(self) -> bytes:
         """See :class:`Stream`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from protocol.messages import ResponseHead
+
+
+# Bytes of the 1xx heads of one answer, each field with a hundred for its objects; what goes beyond them is left out, as
+# a hint may be. There is no credit for heads, and their reader may wait for a client.
+MOST_HINTS: Final = 65_536
+_FIELD: Final = 100
 
 
 class LinkBroken(UpstreamError):
@@ -56,6 +62,7 @@ class LinkStream:
     __slots__ = (
         "_failure",
         "_heads",
+        "_hints",
         "_inbox",
         "_link",
         "_readable",
@@ -72,6 +79,7 @@ class LinkStream:
         self._link = link
         self.number = number
         self._heads: deque[ResponseHead] = deque()
+        self._hints = 0  # what came of MOST_HINTS
         self._inbox: deque[bytes] = deque()
         self._readable: trio.Event | None = None  # somebody waits for something to come
         self._sendable: trio.Event | None = None  # somebody waits for room
@@ -94,6 +102,10 @@ class LinkStream:
 
     def head_arrived(self, head: ResponseHead, data: bytes, *, end: bool) -> None:
         """A head came, with the beginning of its body."""
+        if head.status < 200 and head.upgrade is None:
+            self._hints += sum(len(name) + len(value) + _FIELD for name, value in head.headers)
+            if self._hints > MOST_HINTS:
+                return
         self._heads.append(head)
         self.arrived(data, end=end)
 

@@ -270,3 +270,17 @@ async def test_nothing_is_kept_of_what_comes_after_the_end(fault: bytes) -> None
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 500_000
+
+
+async def test_hints_are_bounded_where_nobody_reads_them() -> None:
+    """A head of 80 KiB can be a megabyte of objects, and sixteen of them may come before the answer."""
+    pair = Pair()
+    stream, other = await pair.open(GET)
+    hint = ResponseHead(103, b"", [(b"link", b"</a>")] * 500, 0)
+    for _ in range(5):
+        pair.agent.answer(other, hint)
+    pair.agent.answer(other, OK, b"all", end=True)
+    await pair.carry()
+    heads = [await stream.receive_head() for _ in range(2)]
+    assert [head.status for head in heads] == [103, 200]
+    assert await stream.receive() == b"all"

@@ -103,6 +103,22 @@ async def test_a_stream_that_never_waits_lets_others_have_a_turn() -> None:
     assert turns >= 1000 // 20
 
 
+async def test_nothing_is_lost_by_who_gives_up() -> None:
+    """Whether it is cancelled while it waits or while others have their turn."""
+    stream, other = stream_pair()
+    sent = bytes(range(100))
+    received = b""
+    with other:
+        other.sendall(sent)
+        with limit(READ_SIZE=1):
+            while len(received) < len(sent):
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    received += await stream.receive()
+                assert received == sent[: len(received)]
+        stream.close()
+
+
 async def test_connecting_has_a_deadline() -> None:
     listening = trio.socket.socket()
     await listening.bind(("127.0.0.1", 0))
