@@ -18,7 +18,7 @@ from protocol.heads import (
     write_head,
     write_open,
 )
-from protocol.session import MOST_ID, Session
+from protocol.session import MOST_ID, MOST_STREAMS, Session
 from protocol.stream import Stream
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ServerSession(Session):
             self.hello is not None
             and not self.draining
             and not self.closed
-            and len(self.streams) < self.hello.max_streams
+            and len(self.streams) < min(self.hello.max_streams, MOST_STREAMS)  # an agent may say any number
             and self.last_id < MOST_ID
         )
 

@@ -104,7 +104,7 @@ class Presence:
         while True:
             self._noted = trio.Event()
             try:
-                await self.flush()
+                more = await self._write_some()
                 if trio.current_time() >= next_beat:
                     await self.beat()
                     next_beat = trio.current_time() + HEARTBEAT_SECONDS
@@ -115,21 +115,30 @@ class Presence:
                 attempt += 1
                 continue
             attempt = 0
-            with trio.move_on_at(next_beat):
-                await self._noted.wait()
+            if not more:
+                with trio.move_on_at(next_beat):
+                    await self._noted.wait()
 
     async def flush(self) -> None:
         """Write what was noted. Raises :class:`DatabaseUnavailable`; nothing is forgotten then."""
+        while await self._write_some():
+            continue
+
+    async def _write_some(self) -> bool:
+        """One transaction's worth of it; whether there may be more. A machine that comes and goes without end must not
+        keep the heartbeats of all others waiting.
+        """
         if self._forget_older:
             forgotten = await self._db.run(tunnels.forget_tunnels)
             self._forget_older = False
             if forgotten:
                 log.info("tunnels of the former daemon are offline", sandboxes=len(forgotten))
-        while changes := self._notes.take():
+        changes = self._notes.take()
+        if changes:
             refused = await self._db.run(write, changes)
             self._tell(self._notes.done(refused))
-            self._moved()
-        self._moved()  # an end may have taken a beginning back, and then there was nothing to write
+        self._moved()  # also if nothing was written: an end may have taken a beginning back
+        return bool(changes)
 
     async def beat(self) -> None:
         """Write the heartbeats, and look for daemons that write none. Raises :class:`DatabaseUnavailable`."""

@@ -97,10 +97,10 @@ class Tunnels:
             tunnel.established = True
             older = self._live.get(tunnel.sandbox_id)
             self._live[tunnel.sandbox_id] = tunnel
-            if older is not None:
-                older.link.end("replaced", "a newer connection of this sandbox was made")
             log.info("tunnel is up", sandbox=tunnel.sandbox_id, version=link.version)
             self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info or None)
+            if older is not None:  # now that there is a newer one, its end makes nobody offline
+                older.link.end("replaced", "a newer connection of this sandbox was made")
         elif link.version == 1 and link.info:  # version 2 says it once, with its hello
             self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info)
             link.info = {}

@@ -417,6 +417,14 @@ def test_the_server_keeps_to_the_agents_number_of_streams() -> None:
     assert session.can_open
 
 
+def test_the_server_bounds_the_streams_of_a_boastful_agent() -> None:
+    """What an end buffers is bounded by its own number of streams, SPEC.md, section 4.3."""
+    session = server(maxStreams=65_535)
+    for _ in range(MOST_STREAMS):
+        session.open(GET, end=True)
+    assert not session.can_open
+
+
 # Heads that cannot be said
 
 

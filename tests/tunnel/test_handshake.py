@@ -249,6 +249,27 @@ async def test_rights_that_do_not_end(team: Inside, local: HttpLocal) -> None:
         assert not agent.ended.is_set()
 
 
+async def test_a_newer_connection_is_no_news(team: Inside, local: HttpLocal) -> None:
+    """A machine that changes its network comes anew before its older connection is known to be dead; it is not away."""
+    joined = await team.join()
+
+    def look() -> tuple[str, int]:
+        with psycopg.connect(team.database_url) as conn:
+            return conn.execute(
+                "SELECT tunnel_connection, (SELECT count(*) FROM events WHERE sandbox_id = sandboxes.id) FROM sandboxes"
+                " WHERE id = %s", (joined.sandbox_id,),
+            ).fetchone()  # type: ignore[return-value]  # fmt: skip
+
+    async with agent_here(team, joined, local.port) as older:
+        before = await trio.to_thread.run_sync(look)
+        async with agent_here(team, joined, local.port):
+            await older.ended.wait()
+            with trio.fail_after(PATIENCE):
+                while (after := await trio.to_thread.run_sync(look))[0] in (before[0], None):
+                    await trio.lowlevel.checkpoint()
+            assert after[1] == before[1]
+
+
 async def test_the_agent_says_that_it_was_removed(outside: Outside, tmp_path: Path, local: HttpLocal) -> None:
     async with connected(outside, tmp_path / "home", local) as (agent, sandbox_id):
         await outside.api("DELETE", f"/api/sandboxes/{sandbox_id}")

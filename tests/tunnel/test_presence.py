@@ -239,6 +239,30 @@ async def test_the_service_writes_a_heartbeat_when_it_begins(boxes: Database) ->
             await trio.lowlevel.checkpoint()
 
 
+async def test_a_machine_that_comes_and_goes_without_end_stops_no_heartbeat(boxes: Database) -> None:
+    presence = Presence(boxes, only_one=False)
+    presence.up(OTHER, "2")
+    await presence.flush()
+    await age(boxes, HEARTBEAT_SECONDS)
+    number = 0
+
+    def write(*args: Any) -> list[str]:
+        nonlocal number
+        trio.from_thread.run_sync(presence.up, BOX, f"connection {number}")
+        number += 1
+        return real(*args)
+
+    real = module.write
+    presence.up(BOX, "first")
+    async with serving(presence):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(module, "write", write)
+            fresh = "SELECT 1 FROM sandboxes WHERE id = %s AND last_heartbeat_at > now() - interval '10 seconds'"
+            while not await execute(boxes, fresh, OTHER):
+                await trio.lowlevel.checkpoint()
+    assert number
+
+
 async def test_the_only_daemon_forgets_the_former_one_once(boxes: Database) -> None:
     former = Presence(boxes, only_one=True)
     former.up(BOX, "1")
