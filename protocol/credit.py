@@ -9,6 +9,9 @@ from protocol.errors import RemoteProtocolError
 FIRST_WINDOW: Final = 65_536  # four chunks: enough for nearly every answer, and 256 of them are 16 MiB
 LARGEST_WINDOW: Final = 4 * 1024 * 1024  # 40 MB/s at a round trip of 100 ms
 MOST_GROWTH: Final = 16 * 1024 * 1024  # of all windows of a session in one direction: four that are as large as can be
+# Credit is given for a quarter of the window, but for so much at the latest: what is owed keeps a long line from being
+# full, and a message for eight chunks costs nothing.
+MOST_OWED: Final = 131_072
 MOST_CREDIT: Final = 2**31 - 1
 _ROUND_TRIPS: Final = 2  # half a window within so many: its sender may wait for credit
 _SAMPLES: Final = 4  # pings whose greatest counts: one a second while data flows
@@ -65,7 +68,7 @@ class Window:
         if self._half * 2 >= self.size:
             self._grow(now, round_trip)
             self._half, self._begun = 0, now
-        if self._owed * 4 < self.size:
+        if self._owed < min(self.size // 4, MOST_OWED):
             return 0
         given, self._owed = self._owed, 0
         self.credit += given

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.credit import FIRST_WINDOW, LARGEST_WINDOW, MOST_GROWTH, Growth, RoundTrip, Window
+from protocol.credit import FIRST_WINDOW, LARGEST_WINDOW, MOST_GROWTH, MOST_OWED, Growth, RoundTrip, Window
 from protocol.errors import RemoteProtocolError
 from tests.protocol.refusing import refused
 
@@ -109,7 +109,7 @@ def test_what_is_on_its_way_and_unread_never_exceeds_the_window(
         unread -= takes
         owed += takes - window.taken(takes, now, round_trip) + window.size - before
         assert window.credit + unread + owed == window.size
-        assert 0 <= owed * 4 < window.size
+        assert 0 <= owed < min(window.size // 4, MOST_OWED)
         assert growth.left + window.size - FIRST_WINDOW == 200_000
         assert growth.left >= 0
 
@@ -124,6 +124,18 @@ def test_a_reader_that_reads_all_never_starves_its_sender() -> None:
             window.arrived(count)
             window.taken(count, SLOW * step, 0.1)
             assert window.credit * 4 > window.size * 3 - 4 * piece
+
+
+def test_a_large_window_is_nearly_whole() -> None:
+    """A quarter of 4 MiB that is owed would cost a line of 100 ms a quarter of its speed."""
+    window, now = Window(Growth()), SLOW
+    while window.size < LARGEST_WINDOW:
+        window.arrived(16_384)
+        window.taken(16_384, now, 0.1)
+    for _ in range(1000):
+        window.arrived(16_384)
+        window.taken(16_384, now, 0.1)
+        assert window.credit > LARGEST_WINDOW - MOST_OWED - 16_384
 
 
 def test_the_round_trip_is_the_greatest_of_the_last_four() -> None:
