@@ -88,8 +88,10 @@ class Session:
     # Reading
 
     def heard(self, now: float, count: int) -> None:
-        """Bytes came, whatever they are."""
+        """Bytes came, whatever they are. A flow that begins is measured now, and not at the next tick: windows wait."""
         self._liveness.heard(now, count)
+        if self.hello is not None and self._liveness.ping_due(now):
+            self._send_ping(now)
 
     def receive(self, message: bytes, now: float) -> Event | None:
         """Read one message. Raises :class:`RemoteProtocolError`."""

@@ -89,10 +89,12 @@ class ServerSession(Session):
                 raise RemoteProtocolError("bad_stream", "an interim answer has no payload, and there are not many")
             return
         stream.answered = True
+        if head.status == SWITCHING:
+            return  # whatever the method was: HEAD may ask for another protocol, too
         if stream.bodiless or head.status in BODILESS:
             if payload or not end:
                 raise RemoteProtocolError("bad_length", "an answer without a body has one")
-        elif head.status != SWITCHING:
+        else:
             stream.length = head.body_length
 
     def _check_arrival(self, stream: Stream) -> None:

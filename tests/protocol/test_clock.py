@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.liveness import PING_SECONDS, SILENCE_SECONDS, TICK_SECONDS
+from protocol.liveness import BUSY_BYTES, BUSY_PING_SECONDS, PING_SECONDS, SILENCE_SECONDS, TICK_SECONDS
 from protocol.messages import RequestHead, ResponseHead
 from tests.protocol.peers import End, Pair, greeted
 from tests.protocol.refusing import refused
@@ -130,3 +130,17 @@ def test_pings_measure_while_data_flows() -> None:
         pair.pump(read=True)
         pings += sum(b'"ping"' in message for message in pair.agent.messages[before:])
         assert pings == step + 1
+
+
+def test_a_flow_that_begins_is_measured_at_once() -> None:
+    """On a fast line a second with the first window is gigabytes that did not flow."""
+    pair = streaming(2)
+    session = pair.server.session
+    session.messages(1 << 20)
+    now = pair.now + BUSY_PING_SECONDS
+    session.heard(now, BUSY_BYTES - 1)
+    assert not session.has_messages
+    session.heard(now, 1)
+    assert [b'"ping"' in message for message in session.messages(1 << 20)] == [True]
+    session.heard(now, BUSY_BYTES)
+    assert not session.has_messages

@@ -382,6 +382,17 @@ def test_a_body_that_comes_whole_has_a_length() -> None:
     assert answer.head.body_length == 2
 
 
+def test_head_may_switch_too() -> None:
+    """Browsers can ask for it, and a local server may agree: no reason to end the session of all others."""
+    session = server()
+    session.open(RequestHead(b"HEAD", b"/ws", [], 0, b"websocket"))
+    answered = session.receive(message("head", id=1, status=101, headers=[], upgrade="websocket"), NOW)
+    assert isinstance(answered, Answered)
+    arrived = session.receive(message("data", b"raw", id=1), NOW)
+    assert isinstance(arrived, Arrived)
+    assert arrived.payload == b"raw"
+
+
 def test_what_may_switch_reaches_the_agent_without_a_body() -> None:
     pair = greeted()
     flow = pair.open(RequestHead(b"GET", b"/pty", [(b"a", b"b")], 0, b"websocket"))
