@@ -138,9 +138,9 @@ def test_a_flow_that_begins_is_measured_at_once() -> None:
     session = pair.server.session
     session.messages(1 << 20)
     now = pair.now + BUSY_PING_SECONDS
-    session.heard(now, BUSY_BYTES - 1)
+    session.heard(now, BUSY_BYTES // 2)
     assert not session.has_messages
-    session.heard(now, 1)
+    session.heard(now, BUSY_BYTES)
     assert [b'"ping"' in message for message in session.messages(1 << 20)] == [True]
     session.heard(now, BUSY_BYTES)
     assert not session.has_messages
