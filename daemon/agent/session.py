@@ -57,6 +57,7 @@ class _Tunnel:
         self._link = AgentLink(dialed.version, f"cli-server-agent/{version()}", machine(), self._opened)
         self._nursery: trio.Nursery | None = None
         self._closed = trio.Event()  # nothing more comes
+        self._written = trio.Event()  # nothing more goes
 
     async def run(self) -> None:
         """Until the tunnel is over. Raises :class:`SessionEnded` unless it was us who drained."""
@@ -70,6 +71,9 @@ class _Tunnel:
                     await self._link.over.wait()
                     # Their streams are broken, so each ends by itself; none can be waited for long.
                     self._nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORD_SECONDS
+                if self._draining.is_set() and not self._closed.is_set():
+                    # The tail of the last answers may be on a slow way. The deadline of draining is around all of it.
+                    await self._written.wait()
                 with trio.move_on_after(_LAST_WORD_SECONDS):
                     await self._closed.wait()
                 connection.cancel_scope.cancel()
@@ -99,6 +103,7 @@ class _Tunnel:
             while data := await self._link.outgoing():
                 await self._stream.send(data)
             await self._stream.send_eof()
+            self._written.set()
         except OSError as error:
             self._link.lost(f"the connection broke: {error}")
             scope.cancel()
