@@ -7,6 +7,7 @@ has the gateway's deadlines, limits and ways to be cut like every other connecti
 from __future__ import annotations
 
 import hmac
+import math
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from daemon.gateway.replies import problem
 from daemon.sandboxes.status import DELETING
 from daemon.secret import token_hash
 from daemon.store.tunnels import find_tunnel
+from daemon.tunnel.pace import Pace
 from daemon.tunnel.registry import Tunnel, Tunnels
 from daemon.version import version
 from daemon.wire.exchange import UpstreamError
@@ -46,6 +48,7 @@ class TunnelSite:
     def __init__(self, db: Database, tunnels: Tunnels) -> None:
         self._db = db
         self._tunnels = tunnels
+        self._pace = Pace()
 
     async def decide(self, request: Request) -> Decision:
         """Let an agent in, or say why not."""
@@ -64,6 +67,10 @@ class TunnelSite:
         if not found.allowed:
             text = "Whoever registered this machine may not connect machines to the workspace any more."
             return problem(403, "not_allowed", text)
+        wait = self._pace.wait(sandbox_id, trio.current_time())
+        if wait:
+            text = "This machine connects too often; is its registration used by two agents? Try again later."
+            return problem(429, "too_many_connections", text, [(b"retry-after", b"%d" % math.ceil(wait))])
         answer = _answer(request)
         chosen = any(name == b"sec-websocket-protocol" for name, _ in answer.headers)
         tunnel = Tunnel(sandbox_id, found.workspace_id, hashed, ServerLink(2 if chosen else 1, SOFTWARE))
