@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 # Each connection is some statements, and news for everybody who looks on. An agent of ours comes eight times in the
-# first minute of trouble and then once a minute; two of others' that replace each other would come without end.
-BURST: Final = 30
-SECONDS: Final = 4.0  # and then one in so many
+# first minute of trouble and then once a minute; two of others' that replace each other would come without end. Whoever
+# tries an agent of their own out comes some hundred times in a row, and is not kept from it.
+BURST: Final = 1000
+SECONDS: Final = 2.0  # and then one in so many
 _MOST_KEPT: Final = 4096  # machines, before those that were quiet for a while are forgotten
 
 
