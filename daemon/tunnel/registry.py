@@ -120,10 +120,14 @@ class Tunnels:
             log.info("tunnel is down", sandbox=tunnel.sandbox_id, reason=str(tunnel.link.failure))
 
     def lost(self, connection_id: str) -> None:
-        """The database does not know this connection as its sandbox's (any more)."""
+        """The database does not know this connection as its sandbox's (any more).
+
+        The sandbox may be gone, the database may have lost its last transactions, or another daemon may have a newer
+        connection. The agent comes anew, and the handshake tells which.
+        """
         tunnel = self._open.get(connection_id)
         if tunnel is not None:
-            tunnel.link.end("replaced", "the sandbox is gone, or another connection reaches it")
+            tunnel.link.end("shutdown", "the server does not know this connection any more")
 
     def shut_down(self, message: str) -> None:
         """The daemon ends: agents are told, no new streams; those that are open go on until somebody cuts them."""

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import trio
 
+from daemon.agent.serving import Ending, SessionEnded
 from daemon.tunnel import pace
 from tests.standins.content import content
 from tests.tunnel.browser import PATIENCE, Browser
@@ -290,6 +291,27 @@ async def test_a_newer_connection_is_no_news(team: Inside, local: HttpLocal) -> 
                 while (after := await trio.to_thread.run_sync(look))[0] in (before[0], None):
                     await trio.lowlevel.checkpoint()
             assert after[1] == before[1]
+
+
+async def test_a_database_that_forgot_a_connection_costs_no_machine(team: Inside, local: HttpLocal) -> None:
+    """A standby that took over may lack the last transactions. The agent comes anew; it is not told to stay away."""
+    joined = await team.join()
+
+    def forget() -> None:
+        with psycopg.connect(team.database_url) as conn:
+            conn.execute("UPDATE sandboxes SET tunnel_connection = 'older' WHERE id = %s", (joined.sandbox_id,))
+
+    async with agent_here(team, joined, local.port) as agent:
+        (connection,) = [name for name, tunnel in team.tunnels._open.items() if tunnel.sandbox_id == joined.sandbox_id]
+        await trio.to_thread.run_sync(forget)
+        team.tunnels.lost(connection)  # what the next heartbeat leads to
+        with trio.fail_after(PATIENCE):
+            await agent.ended.wait()
+        assert isinstance(agent.error, SessionEnded)
+        assert agent.error.ending is Ending.SHUTDOWN
+    async with agent_here(team, joined, local.port):
+        browser = await team.browser(joined.sandbox_id)
+        assert (await browser.get("/bytes/5")).body == content(5)
 
 
 async def test_the_agent_says_that_it_was_removed(outside: Outside, tmp_path: Path, local: HttpLocal) -> None:
