@@ -47,7 +47,6 @@ class Tunnel:
 
     token_hash: bytes
     workspace_id: str
-    name: str
     status: str
     allowed: bool
 
@@ -105,7 +104,7 @@ def find_tunnel(conn: Connection, sandbox_id: str) -> Tunnel | None:
     if not is_id(sandbox_id):
         return None
     row = conn.execute(
-        "SELECT b.tunnel_token_hash, b.workspace_id, b.name, b.status, m.role FROM sandboxes b"
+        "SELECT b.tunnel_token_hash, b.workspace_id, b.status, m.role FROM sandboxes b"
         " LEFT JOIN workspaces w ON w.id = b.workspace_id AND w.deleted_at IS NULL"
         " LEFT JOIN users u ON u.id = b.created_by AND u.disabled_at IS NULL"
         " LEFT JOIN members m ON m.workspace_id = w.id AND m.user_id = u.id"
@@ -114,9 +113,9 @@ def find_tunnel(conn: Connection, sandbox_id: str) -> Tunnel | None:
     ).fetchone()
     if row is None:
         return None
-    token_hash, workspace_id, name, status, role = row
+    token_hash, workspace_id, status, role = row
     allowed = status != DELETING and role is not None and may(Role(role), Action.CONNECT_AGENT)
-    return Tunnel(token_hash, workspace_id, name, status, allowed)
+    return Tunnel(token_hash, workspace_id, status, allowed)
 
 
 # Presence. Who changes several rows takes them in the order of their ids.

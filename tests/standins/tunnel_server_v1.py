@@ -153,11 +153,6 @@ class TunnelServerV1:
             await self._news.wait()
         return self.connections[number - 1]
 
-    async def attempted(self, number: int = 1) -> None:
-        """Wait until so many upgrades were asked for."""
-        while len(self.attempts) < number:
-            await self._news.wait()
-
     async def serve(self, port: int = 0, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve for ever; started with its URL."""
         listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")

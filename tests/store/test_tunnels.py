@@ -87,7 +87,7 @@ def test_a_code_lets_one_machine_in(conn: Conn) -> None:
     assert made.agent_info is None
     assert tunnels.redeem_code(conn, b"code", new()) is None
     found = tunnels.find_tunnel(conn, made.id)
-    assert found == tunnels.Tunnel(wanted.tunnel_token_hash, W, "ada's laptop", "offline", allowed=True)
+    assert found == tunnels.Tunnel(wanted.tunnel_token_hash, W, "offline", allowed=True)
 
 
 def test_a_machine_without_a_name_gets_one(conn: Conn) -> None:
