@@ -48,6 +48,9 @@ class Local:
     host: str
     port: int
     authorization: bytes | None = field(default=None, repr=False)
+    # False while opencode is being started: it may take a request then and never answer it, or not know the password
+    # of the one before it, and a browser that gets a 401 asks for a password that nobody knows.
+    up: bool = True
 
 
 class Opencode:
@@ -124,6 +127,7 @@ class Opencode:
     def _use(self, look: Look) -> None:
         """Lead the tunnel to what was found."""
         self.local.host = look.host
+        self.local.up = True
         self.local.authorization = None if look.login is None else look.login.header
         if look.login is None:
             self._voice.trouble(
@@ -212,9 +216,7 @@ class Opencode:
             log.unlink(missing_ok=True)  # of an earlier agent
         path = self._find_program()
         command = program.command_of(path, self._address.hosts[0], self._address.port)
-        # From its first moment on: a request with the password of the one before it would get a 401, and the browser
-        # would ask for a password that nobody knows.
-        self.local.host, self.local.authorization = self._address.hosts[0], login.header
+        self.local.up = False
         try:
             process = await program.start(command, program.environment_of(self._environ, login), log)
         except OSError as error:

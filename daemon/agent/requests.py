@@ -37,6 +37,8 @@ class Requests:
         self._upstream = Http1Upstream(self._connect)
 
     async def _connect(self) -> SocketStream:
+        if not self._local.up:
+            raise ConnectionRefusedError("opencode is being started")
         return await connect_tcp(self._local.host, self._local.port)
 
     def close(self) -> None:

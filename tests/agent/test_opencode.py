@@ -23,7 +23,10 @@ from daemon.agent.health import Login, State, find, look_at
 from daemon.agent.locks import try_lock
 from daemon.agent.opencode import Local, Opencode
 from daemon.agent.record import Record, read_record, write_record
+from daemon.agent.requests import Requests
 from daemon.agent.voice import Voice
+from daemon.wire.exchange import UpstreamError
+from protocol.messages import RequestHead
 from tests.agent.running import quick
 from tests.agent.standin import HEALTHY, http, http_at
 from tests.backends.support import fake_program
@@ -246,14 +249,33 @@ async def test_it_is_started_again_when_it_dies(tmp_path: Path, fake: str) -> No
             with trio.fail_after(20):
                 while party.started_after(before) is None:  # noqa: ASYNC110 - the file tells nobody
                     await trio.sleep(0.001)
-            # It is not up yet, and whoever asks while it comes up must not be told that the password is wrong.
-            assert local.authorization == party.record.login.header
+            assert not local.up
             await party.until_said("started opencode", count + 1)
             assert party.record.login != before.login
             assert local.authorization == party.record.login.header
+            assert local.up
             assert await _state(local, party.record.login) is State.HEALTHY
         last = party.record.pid
     assert not _lives(last)
+
+
+async def test_nothing_is_asked_of_one_that_is_being_started() -> None:
+    """The real one may take a request then and never answer it."""
+    port = free_port()
+    local = Local("127.0.0.1", port, up=False)
+    requests = Requests(local)
+
+    async def status() -> int:
+        async with requests._upstream.exchange() as exchange:
+            await exchange.send_head(RequestHead(b"GET", b"/", [(b"host", b"x")]))
+            return (await exchange.receive_head()).status
+
+    async with http_at(HEALTHY, port=port):
+        with pytest.raises(UpstreamError, match="being started"):
+            await status()
+        local.up = True
+        assert await status() == 200
+    requests.close()
 
 
 @pytest.mark.parametrize(
