@@ -5,6 +5,7 @@ The target is put into the request line as it is and never joined to a URL; redi
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -60,6 +61,9 @@ class Requests:
                     await self._carry(link, stream, head, exchange)
         except UpstreamError:
             return  # the stream, or the tunnel, broke off
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, and not the tunnel
+            stream.reset("broken", f"the agent failed: {type(error).__name__}")
+            traceback.print_exc()
         finally:
             stream.close()
 

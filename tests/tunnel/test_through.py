@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
+from daemon.agent import requests
 from tests.standins.content import content, content_hash, pieces
 from tests.tunnel.browser import PATIENCE, Browser, CutShort
 from tests.tunnel.harness import AgentHere, agent_here, eventually, http_local, websocket
@@ -260,6 +261,19 @@ async def test_breaking_off_before_the_head_is_a_502(browser: Browser, how: str)
     for method in ("GET", "POST"):
         reply = await browser.ask(method, f"/break/5/-1?how={how}", body=b"x" * 100 if method == "POST" else None)
         assert (reply.status, reply.all("content-type")) == (502, ["application/problem+json"])
+
+
+async def test_a_fault_of_the_agent_costs_one_request(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fault(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(requests.Requests, "_carry", fault)
+        assert (await browser.get("/bytes/5")).status == 502
+    assert (await browser.get("/bytes/5")).body == content(5)
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 async def test_a_local_server_that_is_away(outside: Outside) -> None:
