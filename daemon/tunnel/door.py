@@ -24,7 +24,7 @@ from daemon.store.tunnels import find_tunnel
 from daemon.tunnel.pace import Pace
 from daemon.tunnel.registry import Tunnel, Tunnels
 from daemon.version import version
-from daemon.wire.exchange import UpstreamError
+from daemon.wire.exchange import NotMovable, UpstreamError
 from daemon.wire.link import ServerLink
 from protocol.headers import tokens
 from protocol.messages import RequestHead, ResponseHead
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from daemon.db.database import Database
-    from daemon.wire.sockets import SocketStream
 
 PREFIX: Final = b"/api/tunnel/"
 _BEARER: Final = re.compile(rb"[Bb]earer +([!-~]+)")
@@ -133,7 +132,7 @@ class _Door:
             self.tunnels.detach(self.tunnel)
 
 
-class _Entrance:
+class _Entrance(NotMovable):
     """The link as an exchange: what the agent sends goes in raw, what it gets comes out."""
 
     body_done = True
@@ -165,17 +164,6 @@ class _Entrance:
     def body_here(self) -> bytes:
         """A 101 has none."""
         return b""
-
-    def take_body(self) -> tuple[SocketStream, int] | None:
-        """Nothing can be moved in the kernel."""
-        return None
-
-    def body_moved(self) -> None:
-        """See :meth:`take_body`."""
-
-    def body_target(self) -> SocketStream | None:
-        """See :meth:`take_body`."""
-        return None
 
     async def send_raw(self, data: bytes) -> None:
         """Bytes of the agent. They are dealt with as they come, but for an older agent that is to be slowed down.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.wire.exchange import UpstreamAbsent, UpstreamError, UpstreamRefused
+from daemon.wire.exchange import NotMovable, UpstreamAbsent, UpstreamError, UpstreamRefused
 from daemon.wire.streams import LinkBroken, LinkStream
 
 if TYPE_CHECKING:
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from daemon.tunnel.registry import Tunnels
     from daemon.wire.link import ServerLink
-    from daemon.wire.sockets import SocketStream
     from protocol.messages import RequestHead, ResponseHead
 
 
@@ -37,7 +36,7 @@ def _refused(error: UpstreamError, version: int) -> UpstreamError:
     return UpstreamRefused(431, "head_too_large", "The head of this request is too large for the tunnel.")
 
 
-class TunnelExchange:
+class TunnelExchange(NotMovable):
     """See :class:`~daemon.wire.exchange.Exchange`.
 
     The stream is opened with the first piece of the body, so that a small request is one message, or when the answer
@@ -131,17 +130,6 @@ class TunnelExchange:
     def body_done(self) -> bool:
         """See :class:`~daemon.wire.exchange.Exchange`."""
         return self._opened().drained
-
-    def take_body(self) -> tuple[SocketStream, int] | None:
-        """Nothing of a tunnel can be moved in the kernel."""
-        return None
-
-    def body_moved(self) -> None:
-        """See :meth:`take_body`."""
-
-    def body_target(self) -> SocketStream | None:
-        """See :meth:`take_body`."""
-        return None
 
     async def send_raw(self, data: bytes) -> None:
         """See :class:`~daemon.wire.exchange.Exchange`."""

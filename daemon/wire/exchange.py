@@ -95,6 +95,23 @@ class Exchange(Protocol):
         ...
 
 
+class NotMovable:
+    """For an exchange whose bodies have no socket of their own: nothing of them can be moved in the kernel."""
+
+    __slots__ = ()
+
+    def take_body(self) -> tuple[SocketStream, int] | None:
+        """See :class:`Exchange`."""
+        return None
+
+    def body_moved(self) -> None:
+        """See :class:`Exchange`."""
+
+    def body_target(self) -> SocketStream | None:
+        """See :class:`Exchange`."""
+        return None
+
+
 class Upstream(Protocol):
     """Something that answers requests."""
 
