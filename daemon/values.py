@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
+
+from protocol.addresses import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,11 +115,11 @@ def endpoint(text: str) -> Endpoint:
         raise ValueError("it has no port" if not colon else "")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-        if ":" not in host or not _is_address(host):
+        if ":" not in host or not is_address(host):
             raise ValueError(f"[{host}] is not an IPv6 address")
     elif ":" in host:
         raise ValueError("an IPv6 address stands in brackets")
-    elif host and not (_is_address(host) or _is_host_name(host.lower())):
+    elif host and not (is_address(host) or _is_host_name(host.lower())):
         raise ValueError(f"{host} is not a host")
     return Endpoint(host, int(port))
 
@@ -130,7 +132,7 @@ def endpoint_or_off(text: str) -> Endpoint | None:
 def domain(text: str) -> str:
     """A host name in lower case that may have sub-domains: no port, no address."""
     name = text.lower().removesuffix(".")
-    if _is_address(name.strip("[]")):
+    if is_address(name.strip("[]")):
         raise ValueError("sandboxes need names below it, and an address has none")
     if "://" in name or "/" in name:
         raise ValueError("it is a URL; BASE_SCHEME and PUBLIC_PORT say the rest")
@@ -147,14 +149,6 @@ def _is_host_name(name: str) -> bool:
     labels = name.split(".")
     # A last label of digits would be read as an IPv4 address (WHATWG URL, "ends in a number").
     return all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdecimal()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -188,7 +182,7 @@ def _check_authority(parts: SplitResult) -> None:
     if "@" in parts.netloc:
         raise ValueError("it holds credentials")
     host = parts.hostname or ""
-    if not (_is_address(host) or _is_host_name(host)) or parts.port == 0:  # .port raises ValueError by itself
+    if not (is_address(host) or _is_host_name(host)) or parts.port == 0:  # .port raises ValueError by itself
         raise ValueError("it has no host that can be")
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from daemon.agent.errors import WrongSetting, shown
+from protocol.addresses import is_address
 
 DEFAULT_OPENCODE: Final = "http://localhost:4096"
 _OWN_PORTS: Final = {"http": 80, "https": 443}
@@ -45,7 +46,7 @@ class Server:
 
     def sandbox_url(self, sandbox_id: str) -> str | None:
         """Where a sandbox of this server is opened; ``None`` where the address does not tell, because it is no name."""
-        if _is_address(self.host):
+        if is_address(self.host):
             return None
         return f"{self.scheme}://{_authority(self.scheme, f'oc-{sandbox_id}.{self.host}', self.port)}/"
 
@@ -82,7 +83,7 @@ def is_localhost(host: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine, by name or by address."""
-    return is_localhost(host) or (_is_address(host) and ip_address(host).is_loopback)
+    return is_localhost(host) or (is_address(host) and ip_address(host).is_loopback)
 
 
 def parse_server(text: str) -> Server:
@@ -120,7 +121,7 @@ def _parse(
         raise WrongSetting(f"{flag} does not begin with {' or '.join(f'{s}://' for s in schemes)}; e.g. {example}")
     if not host.isascii():
         raise WrongSetting(f"{flag} has a name with other than ASCII letters; write it in its xn-- form")
-    if not (_is_address(host) or (len(host) <= 253 and all(map(_LABEL.fullmatch, host.split("."))))):
+    if not (is_address(host) or (len(host) <= 253 and all(map(_LABEL.fullmatch, host.split("."))))):
         raise WrongSetting(f"{flag} has no host that can be: {shown(host)!r}")
     if port == 0:
         raise WrongSetting(f"{flag} has port 0, where nothing can be")
@@ -130,11 +131,3 @@ def _parse(
 def _authority(scheme: str, host: str, port: int) -> str:
     name = f"[{host}]" if ":" in host else host
     return name if port == _OWN_PORTS[scheme] else f"{name}:{port}"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

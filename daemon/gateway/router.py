@@ -8,6 +8,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from daemon.ids import ID_PATTERN
+from protocol.addresses import is_address
 
 _LABEL = re.compile(rf"(?:oc|([1-9][0-9]{{3,4}}))-({ID_PATTERN})")
 _HOST = re.compile(r"(?:\[((?=[^\]]*:)[0-9A-Fa-f:.]{2,45})\]|([0-9A-Za-z._-]{1,253}))(?::([0-9]{1,5}))?")
@@ -42,16 +43,8 @@ def parse_host(value: str) -> tuple[str, int | None] | None:
     if port is not None and port > MAX_PORT:
         return None
     if match[1] is not None:
-        return (match[1].lower(), port) if _is_address(match[1]) else None
+        return (match[1].lower(), port) if is_address(match[1]) else None
     return match[2].lower().removesuffix("."), port
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=4096)  # the same few hosts come again and again; an attacker's many only push each other out
@@ -70,6 +63,6 @@ def route(host: str, base_domain: str, local_address: str) -> Route | None:
         if port is not None and not MIN_PORT <= port <= MAX_PORT:
             return None
         return SandboxSite(match[2], port, match[0])
-    if _is_address(host) and ip_address(host) == ip_address(local_address):
+    if is_address(host) and ip_address(host) == ip_address(local_address):
         return _MAIN
     return None
