@@ -62,6 +62,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: find_program("chromium") is not None and find_spec("playwright") is not None,
         "apt-get install chromium, and make setup for playwright",
     ),
+    "axe": (lambda: (ROOT / "webui" / "node_modules" / "axe-core" / "axe.min.js").is_file(), "make setup"),
     "bubblewrap": (
         _bubblewrap_works,
         "apt-get install bubblewrap, on a machine that allows user namespaces",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,14 @@ _BY_REFUSAL = {
 
 
 def _since(sandbox: SandboxRow) -> float | None:
-    """For how many seconds it has been paused or offline."""
-    since = {"paused": sandbox.paused_at, "offline": sandbox.last_heartbeat_at}.get(sandbox.status)
+    """For how many seconds it has been so; on a page that loads itself again this shows that it is alive."""
+    since = {
+        "creating": sandbox.updated_at,  # changes with the status, not with the name
+        "resuming": sandbox.updated_at,
+        "pausing": sandbox.updated_at,
+        "paused": sandbox.paused_at,
+        "offline": sandbox.last_heartbeat_at,
+    }.get(sandbox.status)
     return None if since is None else (datetime.now(UTC) - since).total_seconds()
 
 
@@ -92,8 +99,9 @@ class SandboxPages:
         return self._about(request, state, sandbox, resume_url if resumable else "")
 
     def resuming(self, request: Request, sandbox: SandboxRow) -> Reply:
-        """It was asked to resume just now."""
-        return self._about(request, State.RESUMING, sandbox, "")
+        """It was asked to resume just now; ``sandbox`` is as it was before, and that is no more true."""
+        now = dataclasses.replace(sandbox, status="resuming", status_reason=None, updated_at=datetime.now(UTC))
+        return self._about(request, State.RESUMING, now, "")
 
     def unreachable(self, request: Request, sandbox: SandboxRow, port: int | None, error: UpstreamError) -> Reply:
         """It runs, but what was asked for in it does not answer, or cannot be asked."""
@@ -122,7 +130,7 @@ class SandboxPages:
             main_url=self._main,
             action_url=action_url,
             # A local one's log is on its machine.
-            logs_url="" if sandbox.type == LOCAL else f"{self._main}api/sandboxes/{sandbox.id}/logs",
+            logs_url="" if sandbox.type == LOCAL else f"{self._main}sandboxes/{sandbox.id}/logs",
             port=port,
         )
         return self._reply(request, state, subject)

@@ -32,7 +32,7 @@ class Subject:
     """What an answer is about. Everything is plain text and optional.
 
     ``reason``: why it is so, for a person. ``elapsed``: seconds for which it has been so. ``action_url``: where the
-    state's own button leads (resume, try again, sign in); without one there is none. ``logs_url``: the sandbox's log.
+    state's own button leads (resume, try again, sign in); without one there is none. ``logs_url``: the page of its log.
     """
 
     name: str = ""
@@ -58,10 +58,9 @@ def render(state: State, subject: Subject = _NOTHING) -> Page:
         quiet=_since(subject.elapsed),
         quote=_clean(subject.reason),
         links=_links(state, subject),
-        moving=look.icon == "wait",
-        refresh=look.refresh,
+        home=subject.main_url,
     )
-    return Page(look.status, [*HEADERS, *_retry_after(state)], html(content))
+    return Page(look.status, [*HEADERS, *_retry_after(state), *_refresh(state)], html(content))
 
 
 def render_problem(state: State, subject: Subject = _NOTHING) -> Page:
@@ -89,13 +88,20 @@ def _links(state: State, subject: Subject) -> list[Link]:
     if look.logs and subject.logs_url:
         links.insert(0, Link("Logs", subject.logs_url))
     if look.action and subject.action_url:
-        links.insert(0, Link(look.action, subject.action_url, button=True))
+        links.insert(0, Link(look.action, subject.action_url, first=True))
     return links
 
 
 def _retry_after(state: State) -> list[tuple[bytes, bytes]]:
     seconds = state.value.refresh or state.value.retry_after
     return [(b"retry-after", b"%d" % seconds)] if seconds else []
+
+
+def _refresh(state: State) -> list[tuple[bytes, bytes]]:
+    """The page loads itself again: what one waits for comes in its place. A script, which could ask first, is not
+    allowed here; nothing can be typed into these pages, so that nothing is lost by it."""
+    seconds = state.value.refresh
+    return [(b"refresh", b"%d" % seconds)] if seconds else []
 
 
 def _fill(text: str, subject: Subject) -> str:

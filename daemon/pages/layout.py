@@ -7,6 +7,7 @@ import re
 from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,38 +15,45 @@ if TYPE_CHECKING:
 
     from daemon.pages.states import Icon
 
-# Contrast on the card, by WCAG 2's formula: text at least 12:1, quiet text and links at least 5:1, in both schemes.
-STYLE: Final = """
-:root{color-scheme:light dark;--bg:#f4f5f7;--card:#fff;--line:#d6d9de;--text:#1c1f24;--quiet:#5a616b;
---accent:#1f5fbf;--on:#fff;--wait:#1f5fbf;--pause:#5a616b;--away:#5a616b;--stop:#b3261e;--lock:#8a5300;--search:#5a616b}
-@media(prefers-color-scheme:dark){:root{--bg:#121417;--card:#1b1e23;--line:#343a43;--text:#e8eaed;--quiet:#a3abb6;
---accent:#8ab4f8;--on:#10131a;--wait:#8ab4f8;--pause:#a3abb6;--away:#a3abb6;--stop:#f2938c;--lock:#e0b060;--search:#a3abb6}}
+# Without its comments, which would only be carried along.
+_TOKENS: Final = re.sub(
+    r"/\*.*?\*/\s*", "", Path(__file__).with_name("tokens.css").read_text(encoding="utf-8"), flags=re.DOTALL
+)
+STYLE: Final = (
+    "\n"
+    + _TOKENS
+    + """\
 *{box-sizing:border-box}
-body{margin:0;min-height:100vh;display:flex;flex-direction:column;align-items:center;justify-content:center;padding:16px;
-background:var(--bg);color:var(--text);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{width:100%;max-width:520px;padding:24px;background:var(--card);border:1px solid var(--line);border-radius:8px}
-h1{margin:8px 0;font-size:22px;line-height:1.3;font-weight:600;overflow-wrap:anywhere}
-p{margin:8px 0;overflow-wrap:anywhere}
-pre{margin:16px 0 8px;padding:12px;border:1px solid var(--line);border-radius:6px;background:var(--bg);
-font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere;
-max-height:40vh;overflow:auto}
-.state{display:flex;align-items:center;gap:8px;margin:0;font-size:14px;font-weight:600}
+body{margin:0;min-height:100vh;background:var(--bg);color:var(--text);font:14px/20px var(--font)}
+header{display:flex;align-items:center;height:48px;padding:0 16px;
+background:var(--surface);border-bottom:1px solid var(--line)}
+.mark{display:inline-flex;align-items:center;gap:8px;min-height:32px;border-radius:var(--radius-small);
+color:var(--text);font-weight:600;text-decoration:none}
+.mark svg{width:20px;height:20px;flex:none}
+.mark rect{fill:var(--accent)}
+.mark path{stroke:var(--accent-text)}
+main{width:calc(100% - 32px);max-width:520px;margin:clamp(16px,12vh,128px) auto 32px;padding:24px;
+background:var(--surface);border:1px solid var(--line);border-radius:var(--radius)}
+h1{margin:8px 0 0;font-size:20px;line-height:28px;font-weight:600;overflow-wrap:anywhere}
+p{margin:8px 0 0;overflow-wrap:anywhere}
+pre{margin:16px 0;padding:8px 12px;border:1px solid var(--line);border-radius:var(--radius-small);background:var(--bg);
+font:12px/20px var(--mono);white-space:pre-wrap;overflow-wrap:anywhere;max-height:40vh;overflow:auto}
+.state{display:flex;align-items:center;gap:8px;margin:0;font-weight:600}
 .state svg{width:16px;height:16px;flex:none}
-.wait{color:var(--wait)}.pause{color:var(--pause)}.away{color:var(--away)}
-.stop{color:var(--stop)}.lock{color:var(--lock)}.search{color:var(--search)}
-.quiet{color:var(--quiet);font-size:14px;font-variant-numeric:tabular-nums}
-.actions{display:flex;flex-wrap:wrap;gap:8px 16px;align-items:center;margin-top:20px}
-a{color:var(--accent)}
-a:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-.button{display:inline-flex;align-items:center;min-height:44px;padding:0 20px;border-radius:6px;
-background:var(--accent);color:var(--on);font-weight:600;text-decoration:none}
-.bar{height:4px;margin:16px 0;border-radius:2px;background:var(--line);overflow:hidden}
-.bar i{display:block;width:30%;height:100%;border-radius:2px;background:var(--accent);
-animation:run 1.6s linear infinite}
-@keyframes run{from{transform:translateX(-100%)}to{transform:translateX(340%)}}
-@media(prefers-reduced-motion:reduce){.bar i{width:100%;animation:none;opacity:.5}}
-footer{margin-top:16px;color:var(--quiet);font-size:13px}
+.wait{color:var(--wait)}.pause,.away,.search{color:var(--idle)}.stop{color:var(--bad)}.lock{color:var(--warn)}
+.quiet{color:var(--quiet);font-variant-numeric:tabular-nums}
+.actions{display:flex;flex-wrap:wrap;gap:8px;margin-top:24px}
+.button{display:inline-flex;align-items:center;justify-content:center;min-height:32px;padding:0 12px;
+border:1px solid var(--line-strong);border-radius:var(--radius-small);background:var(--surface);color:var(--text);
+font-weight:500;text-decoration:none}
+.button:hover{background:var(--accent-soft)}
+.first{border-color:var(--accent);background:var(--accent);color:var(--accent-text)}
+.first:hover{background:var(--accent);text-decoration:underline}
+:focus-visible{outline:2px solid var(--focus);outline-offset:2px}
+@media(pointer:coarse),(max-width:479px){.button{min-height:44px;padding:0 16px}}
+@media(max-width:479px){main{margin-top:16px;padding:16px}}
 """
+)
 
 # Shapes that differ without their colours.
 _ICONS: Final[dict[Icon, str]] = {
@@ -57,6 +65,12 @@ _ICONS: Final[dict[Icon, str]] = {
     "search": '<path d="M7 2a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.5 10l4 4" fill="none" '
     'stroke="currentColor" stroke-width="2"/>',
 }  # fmt: skip
+
+# The product's mark, the same as the web UI's icon; its colours are those of the scheme.
+_MARK: Final = (
+    '<svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="7"/><path d="M8 10l6 6-6 6M16 22h8" '
+    'fill="none" stroke-width="3" stroke-linecap="round" stroke-linejoin="round"/></svg>'
+)
 
 # "//host" and "/\\host" lead to another host (WHATWG URL, "relative slash state").
 _HARMLESS: Final = re.compile(r"https?://|/(?![/\\])|\?")
@@ -81,23 +95,23 @@ HEADERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A way on. ``url`` is an http or https one, or a path or query on this very host."""
+    """A way on, as a button. ``url`` is an http or https one, or a path or query on this very host."""
 
     label: str
     url: str
-    button: bool = False
+    first: bool = False  # what most people want here
 
     def html(self) -> str:
         """The link; nothing where its address could run a script or leave this host without naming another."""
         if not _HARMLESS.match(self.url):
             return ""
-        kind = ' class="button"' if self.button else ""
-        return f'<a{kind} href="{escape(self.url)}">{escape(self.label)}</a>'
+        kind = "button first" if self.first else "button"
+        return f'<a class="{kind}" href="{escape(self.url)}">{escape(self.label)}</a>'
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What stands on a page, as plain text; ``quote`` is preformatted."""
+    """What stands on a page, as plain text; ``quote`` is preformatted. ``home``: where the product's mark leads."""
 
     title: str
     word: str
@@ -106,19 +120,19 @@ class Content:
     quiet: str = ""
     quote: str = ""
     links: Sequence[Link] = ()
-    moving: bool = False
-    refresh: int = 0  # seconds, 0 = never
+    home: str = "/"
 
 
 def html(content: Content) -> bytes:
     """The whole document."""
     title = escape(content.title)
-    again = f'<meta http-equiv="refresh" content="{content.refresh}">' if content.refresh else ""
+    home = f' href="{escape(content.home)}"' if _HARMLESS.match(content.home) else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
-        f'{again}<title>{title} · cli-server</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>'
-        f"<body><main>{_body(content)}</main><footer>cli-server</footer></body></html>\n"
+        f'<title>{title} · cli-server</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>'
+        f'<body><header><a class="mark"{home}>{_MARK}cli-server</a></header>'
+        f"<main>{_body(content)}</main></body></html>\n"
     ).encode()
 
 
@@ -129,8 +143,8 @@ def _body(content: Content) -> str:
             f'<p class="state {content.icon}"><svg viewBox="0 0 16 16" fill="currentColor" aria-hidden="true">'
             f"{_ICONS[content.icon]}</svg>{escape(content.word)}</p>",
             f'<h1 dir="auto">{escape(content.title)}</h1>',
-            '<div class="bar"><i></i></div>' if content.moving else "",
-            f'<pre dir="auto">{escape(content.quote)}</pre>' if content.quote else "",
+            # In the order of the Tab key, so that a long one can be scrolled without a mouse.
+            f'<pre dir="auto" tabindex="0">{escape(content.quote)}</pre>' if content.quote else "",
             f"<p>{escape(content.text)}</p>",
             f'<p class="quiet">{escape(content.quiet)}</p>' if content.quiet else "",
             f'<p class="actions">{links}</p>' if links else "",
