@@ -1,0 +1,58 @@
+import { useMutation, useMutationState, useQueryClient } from "@tanstack/react-query";
+import { api } from "./client";
+import { keys } from "./queries";
+import type { Sandbox } from "./schema.gen";
+
+export type SandboxAct = "pause" | "resume" | "delete" | "change";
+
+interface Wanted {
+  act: SandboxAct;
+  sandbox: Pick<Sandbox, "id" | "workspaceId">;
+  /** For `change`. */
+  change?: { name?: string; idleTimeout?: string | null };
+}
+
+const KEY = ["sandbox-act"];
+
+async function carryOut({ act, sandbox, change }: Wanted): Promise<void> {
+  const options = { params: { path: { sandboxId: sandbox.id } } };
+  if (act === "pause") await api.POST("/api/sandboxes/{sandboxId}/pause", options);
+  else if (act === "resume") await api.POST("/api/sandboxes/{sandboxId}/resume", options);
+  else if (act === "delete") await api.DELETE("/api/sandboxes/{sandboxId}", options);
+  else await api.PATCH("/api/sandboxes/{sandboxId}", { ...options, body: change ?? {} });
+}
+
+/**
+ * Pause, resume, delete or change a sandbox. The status that is shown stays the server's last word: an event, or the
+ * answer to the question that follows the call, changes it.
+ */
+export function useSandboxAct() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationKey: KEY,
+    mutationFn: carryOut,
+    onSettled: (_data, _error, { sandbox }) =>
+      Promise.all([
+        client.invalidateQueries({ queryKey: keys.sandboxes(sandbox.workspaceId) }),
+        client.invalidateQueries({ queryKey: keys.sandbox(sandbox.id) }),
+      ]),
+  });
+}
+
+/** What was asked of this sandbox, from anywhere on the page, and is under way. */
+export function usePendingAct(sandboxId: string): SandboxAct | undefined {
+  return useActs(sandboxId, "pending")[0]?.act;
+}
+
+function useActs(sandboxId: string, status: "pending") {
+  return useMutationState({
+    filters: { mutationKey: KEY, status },
+    select: (mutation) => mutation.state.variables as Wanted,
+  }).filter((wanted) => wanted?.sandbox.id === sandboxId);
+}
+
+/** The address by which a browser opens a sandbox, or `port` inside it. */
+export function openHref(sandbox: Pick<Sandbox, "id">, next?: string): string {
+  const query = next === undefined ? "" : `?next=${encodeURIComponent(next)}`;
+  return `/api/sandboxes/${sandbox.id}/open${query}`;
+}

@@ -1,0 +1,5 @@
+import { Page } from "@/ui/Page";
+
+export default function Workspaces() {
+  return <Page title="Workspaces">…</Page>;
+}

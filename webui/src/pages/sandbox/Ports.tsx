@@ -1,0 +1,3 @@
+export default function Ports() {
+  return <p>Ports</p>;
+}

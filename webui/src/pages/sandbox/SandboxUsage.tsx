@@ -1,0 +1,3 @@
+export default function SandboxUsage() {
+  return <p>SandboxUsage</p>;
+}

@@ -1,0 +1,203 @@
+import type { QueryClient } from "@tanstack/react-query";
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from "@tanstack/react-router";
+import { ApiError } from "./api/errors";
+import { meQuery } from "./api/queries";
+import { Failed, NothingHere } from "./pages/Failed";
+import { WorkspaceLayout } from "./pages/WorkspaceLayout";
+import { Shell } from "./shell/Shell";
+
+interface Context {
+  client: QueryClient;
+}
+
+const root = createRootRouteWithContext<Context>()({
+  component: Outlet,
+  notFoundComponent: () => <NothingHere />,
+});
+
+export interface SignInSearch {
+  /** Where one was going. */
+  next?: string;
+  /** The session ended while the page was open. */
+  ended?: boolean;
+}
+
+function signInSearch(search: Record<string, unknown>): SignInSearch {
+  return {
+    ...(typeof search.next === "string" && { next: search.next }),
+    ...(search.ended === true && { ended: true }),
+  };
+}
+
+const login = createRoute({
+  getParentRoute: () => root,
+  path: "/login",
+  validateSearch: signInSearch,
+  component: lazyRouteComponent(() => import("./pages/auth/Login")),
+});
+
+const register = createRoute({
+  getParentRoute: () => root,
+  path: "/register",
+  validateSearch: signInSearch,
+  component: lazyRouteComponent(() => import("./pages/auth/Register")),
+});
+
+const signedIn = createRoute({
+  getParentRoute: () => root,
+  id: "signed-in",
+  component: Shell,
+  beforeLoad: async ({ context, location }) => {
+    try {
+      await context.client.ensureQueryData(meQuery);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      throw redirect({ to: "/login", search: location.href === "/" ? {} : { next: location.href } });
+    }
+  },
+});
+
+const home = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/",
+  component: lazyRouteComponent(() => import("./pages/Home")),
+});
+
+const workspace = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/w/$workspaceId",
+  component: WorkspaceLayout,
+});
+
+const workspaceHome = createRoute({
+  getParentRoute: () => workspace,
+  path: "/",
+  beforeLoad: ({ params }) => {
+    throw redirect({ to: "/w/$workspaceId/sandboxes", params, replace: true });
+  },
+});
+
+const sandboxes = createRoute({
+  getParentRoute: () => workspace,
+  path: "/sandboxes",
+  component: lazyRouteComponent(() => import("./pages/sandboxes/Sandboxes")),
+});
+
+const usage = createRoute({
+  getParentRoute: () => workspace,
+  path: "/usage",
+  component: lazyRouteComponent(() => import("./pages/usage/WorkspaceUsage")),
+});
+
+const members = createRoute({
+  getParentRoute: () => workspace,
+  path: "/members",
+  component: lazyRouteComponent(() => import("./pages/members/Members")),
+});
+
+const settings = createRoute({
+  getParentRoute: () => workspace,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("./pages/settings/Settings")),
+});
+
+const sandbox = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/sandboxes/$sandboxId",
+  component: lazyRouteComponent(() => import("./pages/sandbox/SandboxPage")),
+});
+
+const overview = createRoute({
+  getParentRoute: () => sandbox,
+  path: "/",
+  component: lazyRouteComponent(() => import("./pages/sandbox/Overview")),
+});
+
+const ports = createRoute({
+  getParentRoute: () => sandbox,
+  path: "/ports",
+  component: lazyRouteComponent(() => import("./pages/sandbox/Ports")),
+});
+
+const logs = createRoute({
+  getParentRoute: () => sandbox,
+  path: "/logs",
+  component: lazyRouteComponent(() => import("./pages/sandbox/Logs")),
+});
+
+const sandboxUsage = createRoute({
+  getParentRoute: () => sandbox,
+  path: "/usage",
+  component: lazyRouteComponent(() => import("./pages/sandbox/SandboxUsage")),
+});
+
+const sessions = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/account/sessions",
+  component: lazyRouteComponent(() => import("./pages/account/Sessions")),
+});
+
+const adminUsers = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/admin/users",
+  component: lazyRouteComponent(() => import("./pages/admin/Users")),
+});
+
+const adminWorkspaces = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/admin/workspaces",
+  component: lazyRouteComponent(() => import("./pages/admin/Workspaces")),
+});
+
+const adminSandboxes = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/admin/sandboxes",
+  component: lazyRouteComponent(() => import("./pages/admin/AdminSandboxes")),
+});
+
+const adminAudit = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/admin/audit",
+  component: lazyRouteComponent(() => import("./pages/admin/Audit")),
+});
+
+const tree = root.addChildren([
+  login,
+  register,
+  signedIn.addChildren([
+    home,
+    workspace.addChildren([workspaceHome, sandboxes, usage, members, settings]),
+    sandbox.addChildren([overview, ports, logs, sandboxUsage]),
+    sessions,
+    adminUsers,
+    adminWorkspaces,
+    adminSandboxes,
+    adminAudit,
+  ]),
+]);
+
+export function makeRouter(client: QueryClient) {
+  return createRouter({
+    routeTree: tree,
+    context: { client },
+    defaultErrorComponent: Failed,
+    defaultNotFoundComponent: () => <NothingHere />,
+    defaultPreload: "intent",
+    // The queries know how old what they have is.
+    defaultPreloadStaleTime: 0,
+    scrollRestoration: true,
+  });
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+}

@@ -1,0 +1,69 @@
+import { useQuery } from "@tanstack/react-query";
+import { Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { useEffect } from "react";
+import { ApiError } from "@/api/errors";
+import { meQuery } from "@/api/queries";
+import { Dialogs } from "@/dialogs/Dialogs";
+import { closeDialog, openDialog } from "@/dialogs/dialogs";
+import { AwayBar } from "./AwayBar";
+import { Rail } from "./Rail";
+import styles from "./Shell.module.css";
+import { TopBar } from "./TopBar";
+import { rememberWorkspace, useWorkspace } from "./workspace";
+
+/** What surrounds every page of somebody who is signed in. */
+export function Shell() {
+  const workspace = useWorkspace();
+  useSignedOutElsewhere();
+  usePaletteKey();
+  useEffect(() => {
+    if (workspace) rememberWorkspace(workspace.id);
+  }, [workspace]);
+  return (
+    <div className={styles.shell}>
+      <a className={styles.skip} href="#content">
+        Skip to the content
+      </a>
+      <TopBar workspace={workspace} />
+      <AwayBar />
+      <div className={styles.below}>
+        <Rail workspace={workspace} />
+        <main id="content" className={styles.main} tabIndex={-1}>
+          <Outlet />
+        </main>
+      </div>
+      <Dialogs />
+    </div>
+  );
+}
+
+/** A session that ended, here or in another tab, leads to the sign-in page and back. */
+function useSignedOutElsewhere(): void {
+  const { error } = useQuery(meQuery);
+  const navigate = useNavigate();
+  const next = useRouterState({ select: (state) => state.location.href });
+  const signedOut = error instanceof ApiError && error.status === 401;
+  useEffect(() => {
+    if (!signedOut) return;
+    closeDialog();
+    void navigate({ to: "/login", search: { next, ended: true }, replace: true });
+  }, [signedOut, navigate, next]);
+}
+
+function usePaletteKey(): void {
+  useEffect(() => {
+    const take = (event: KeyboardEvent) => {
+      if (
+        event.key.toLowerCase() !== "k" ||
+        !(event.metaKey || event.ctrlKey) ||
+        event.altKey ||
+        event.shiftKey
+      )
+        return;
+      event.preventDefault();
+      openDialog({ kind: "palette" });
+    };
+    addEventListener("keydown", take);
+    return () => removeEventListener("keydown", take);
+  }, []);
+}

@@ -1,0 +1,69 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { CircleUser, LogOut, MonitorSmartphone, Shield } from "lucide-react";
+import { api } from "@/api/client";
+import { wordsOf } from "@/api/errors";
+import { meQuery } from "@/api/queries";
+import { useStore } from "@/lib/store";
+import { chooseTheme, type Theme, theme } from "@/lib/theme";
+import { Button } from "@/ui/Button";
+import { Menu, MenuItem, MenuLabel, MenuSeparator } from "@/ui/Menu";
+import { notify } from "@/ui/Toasts";
+import styles from "./UserMenu.module.css";
+
+const THEMES: Record<Theme, string> = { system: "System", light: "Light", dark: "Dark" };
+
+/** Sign out: the session ends on the server, with what is open of it in every tab. */
+export function useSignOut() {
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  return useMutation({
+    mutationFn: () => api.POST("/api/auth/logout"),
+    onSuccess: async () => {
+      await navigate({ to: "/login" });
+      client.clear();
+    },
+    onError: (error) => notify(`You are still signed in. ${wordsOf(error)}`, "bad"),
+  });
+}
+
+export function UserMenu() {
+  const me = useQuery(meQuery).data;
+  const chosen = useStore(theme);
+  const navigate = useNavigate();
+  const signOut = useSignOut();
+  return (
+    <Menu
+      trigger={
+        <Button kind="quiet" className={styles.trigger ?? ""} aria-label={`Account: ${me?.username ?? ""}`}>
+          <CircleUser aria-hidden="true" />
+          <span className={styles.name}>{me?.username}</span>
+        </Button>
+      }
+    >
+      <MenuLabel>{me?.email ?? me?.username}</MenuLabel>
+      <MenuItem
+        icon={<MonitorSmartphone aria-hidden="true" />}
+        onSelect={() => void navigate({ to: "/account/sessions" })}
+      >
+        Where you are signed in
+      </MenuItem>
+      {me?.isAdmin && (
+        <MenuItem icon={<Shield aria-hidden="true" />} onSelect={() => void navigate({ to: "/admin/users" })}>
+          Admin
+        </MenuItem>
+      )}
+      <MenuSeparator />
+      <MenuLabel>Theme</MenuLabel>
+      {(Object.keys(THEMES) as Theme[]).map((one) => (
+        <MenuItem key={one} checked={one === chosen} onSelect={() => chooseTheme(one)}>
+          {THEMES[one]}
+        </MenuItem>
+      ))}
+      <MenuSeparator />
+      <MenuItem icon={<LogOut aria-hidden="true" />} onSelect={() => signOut.mutate()}>
+        Sign out
+      </MenuItem>
+    </Menu>
+  );
+}

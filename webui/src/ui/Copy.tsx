@@ -1,0 +1,65 @@
+import { Check, Copy as CopyIcon } from "lucide-react";
+import { useEffect, useState } from "react";
+import { copyText } from "@/lib/clipboard";
+import { Button, IconButton } from "./Button";
+import styles from "./Copy.module.css";
+
+const SHOWN_MS = 2000;
+
+function useCopy(text: string): ["idle" | "copied" | "failed", () => void] {
+  const [state, setState] = useState<"idle" | "copied" | "failed">("idle");
+  useEffect(() => {
+    if (state === "idle") return;
+    const timer = setTimeout(() => setState("idle"), SHOWN_MS);
+    return () => clearTimeout(timer);
+  }, [state]);
+  return [state, async () => setState((await copyText(text)) ? "copied" : "failed")];
+}
+
+/** A button that copies. `what`: "Copy the address". */
+export function CopyButton({ text, what, label }: { text: string; what: string; label?: string }) {
+  const [state, copy] = useCopy(text);
+  const icon = state === "copied" ? <Check aria-hidden="true" /> : <CopyIcon aria-hidden="true" />;
+  const said = state === "copied" ? "Copied" : state === "failed" ? "Select it and copy it" : "";
+  return (
+    <>
+      {label === undefined ? (
+        <IconButton label={said || what} size="small" onClick={copy}>
+          {icon}
+        </IconButton>
+      ) : (
+        <Button size="small" icon={icon} onClick={copy} aria-label={said ? undefined : what}>
+          {said || label}
+        </Button>
+      )}
+      <span role="status" className="off-screen">
+        {said}
+      </span>
+    </>
+  );
+}
+
+/** A text in monospace, on one line, that can be copied. */
+export function CopyText({ text, what }: { text: string; what: string }) {
+  return (
+    <span className={styles.line}>
+      <code className={styles.text} title={text}>
+        {text}
+      </code>
+      <CopyButton text={text} what={what} />
+    </span>
+  );
+}
+
+/** A command or another text of several lines, in a box. */
+export function CopyBlock({ text, what }: { text: string; what: string }) {
+  return (
+    <div className={styles.block}>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
+      <pre className={styles.pre} tabIndex={0}>
+        {text}
+      </pre>
+      <CopyButton text={text} what={what} label="Copy" />
+    </div>
+  );
+}
