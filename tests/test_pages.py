@@ -37,7 +37,8 @@ FULL = Subject(
     logs_url="http://localhost:8080/sandboxes/a123456789abcdef/logs",
     port=3000,
 )
-SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 ALL = pytest.mark.parametrize("state", State, ids=lambda state: state.name.lower())
 
 
@@ -248,7 +249,7 @@ def _look_at_all() -> list[str]:
     return [text for text in found if "the server responded with a status of" not in text]
 
 
-def _look_by(browser: Browser, scheme: Literal["light", "dark"], width: int) -> list[str]:
+def _look_by(browser: Browser, scheme: Scheme, width: int) -> list[str]:
     found: list[str] = []
     page = browser.new_page(viewport={"width": width, "height": 640}, color_scheme=scheme)
     page.on("console", lambda message: found.append(message.text))
