@@ -20,6 +20,7 @@ from daemon.api.app import create_app
 from daemon.api.hub import EventHub
 from daemon.api.parts import ApiParts
 from daemon.api.server import serve_api
+from daemon.api.site import WEBROOT
 from daemon.auth.passwords import Passwords
 from daemon.auth.throttle import Turns
 from daemon.datadir import lock_data_dir
@@ -198,6 +199,8 @@ class _Daemon:
     def _announce(self) -> None:
         where = self.settings.listen
         log.info("listening", host=where.host, port=where.port, backend=self.backend.name)
+        if not WEBROOT.built:
+            log.warning("web ui not built", remedy="make webui", folder=str(WEBROOT.folder))
         print(f"cli-server is ready: {self.settings.main_origin}/", flush=True)
 
     def _services(

@@ -61,6 +61,15 @@ def _is_local(settings: Settings) -> bool:
     return settings.base_domain == "localhost" or settings.base_domain.endswith(".localhost")
 
 
+async def check_web_ui(context: Context) -> Finding:
+    """The pages were built: the source tree has them only after ``make webui``, a package always."""
+    from daemon.api.site import WEBROOT
+
+    if not await blocking(lambda: WEBROOT.built):
+        return warn(f"there are no pages in {WEBROOT.folder}; the API works", "make webui")
+    return Finding(f"built, in {WEBROOT.folder}")
+
+
 async def check_data_dir(context: Context) -> Finding:
     """The data directory can be written and has room; also finds out whether a daemon lives on it."""
     path = context.settings.data_dir
@@ -282,6 +291,7 @@ async def check_clock(context: Context) -> Finding:
 
 CHECKS = (
     Check("settings", check_settings),
+    Check("web UI", check_web_ui),
     Check("data directory", check_data_dir),
     Check("database", check_database, 60.0),  # an embedded one may have to recover first
     Check("backend", check_backend, 60.0),  # makes a jail and runs opencode in it

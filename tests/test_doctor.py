@@ -16,6 +16,8 @@ import pytest
 import trio
 
 from daemon import checks
+from daemon.api import site
+from daemon.api.webroot import Webroot
 from daemon.config import Settings, load
 from daemon.datadir import lock_data_dir
 from daemon.db.migrate import available
@@ -259,6 +261,16 @@ async def test_llm_credentials_that_are_missing_or_lead_nowhere(tmp_path: Path) 
     await _fails(checks.check_llm, _context(tmp_path), "none are set", "ANTHROPIC_API_KEY")
     away = _context(tmp_path, ANTHROPIC_AUTH_TOKEN=KEY, ANTHROPIC_BASE_URL="http://127.0.0.1:1")
     await _fails(checks.check_llm, away, "does not answer", "ANTHROPIC_BASE_URL")
+
+
+async def test_web_ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "webroot"
+    monkeypatch.setattr(site, "WEBROOT", Webroot(root))
+    finding = await checks.check_web_ui(_context(tmp_path))
+    assert (finding.verdict, finding.remedy) == ("warn", "make webui")
+    root.mkdir()
+    (root / "index.html").write_text("<!doctype html>")
+    assert (await checks.check_web_ui(_context(tmp_path))).verdict == "ok"
 
 
 async def test_clock(tmp_path: Path) -> None:
