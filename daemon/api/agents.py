@@ -63,7 +63,7 @@ class Joined(Shape):
 async def create_agent_code(workspace_id: str) -> Response:
     """Get a code with which a machine joins the workspace: developers and up."""
     code = new_code()
-    expires_at = await parts().db.run(tunnels.create_code, code_hash(code), workspace_id, guard.current_user().id)
+    expires_at = await parts().db.run(tunnels.create_code, code_hash(code), workspace_id, guard.actor())
     return answer(AgentCode(code=code, expires_at=expires_at), 201)
 
 
@@ -79,7 +79,7 @@ async def register_agent(joining: Joining) -> Response:
     try:
         # One at a time for each address, or somebody who tries takes all connections to the database.
         async with parts().turns.turn(bucket):
-            made = await parts().db.run(_join, bucket, code_hash(joining.code), new)
+            made = await parts().db.run(_join, bucket, code_hash(joining.code), new, guard.client_ip())
     except Crowded:
         raise too_many_attempts(1) from None
     if isinstance(made, Blocked):
@@ -95,12 +95,14 @@ async def register_agent(joining: Joining) -> Response:
     return answer(joined, 201)
 
 
-def _join(conn: Connection, bucket: Bucket, hashed: bytes, new: NewLocalSandbox) -> SandboxRow | Blocked | None:
+def _join(
+    conn: Connection, bucket: Bucket, hashed: bytes, new: NewLocalSandbox, ip: str
+) -> SandboxRow | Blocked | None:
     """One transaction: the attempt is counted, and taken back if the code was right."""
     attempt = attempts.begin(conn, [bucket])
     if isinstance(attempt, Blocked):
         return attempt
-    made = tunnels.redeem_code(conn, hashed, new)
+    made = tunnels.redeem_code(conn, hashed, new, ip)
     if made is not None:
         attempts.take_back(conn, attempt, None)
     return made

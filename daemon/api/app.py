@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from quart_trio import QuartTrio
 
-from daemon.api import agents, auth, events, sandboxes, site, usage, workspaces
+from daemon.api import admin, agents, auth, events, sandboxes, site, usage, workspaces
 from daemon.api.guard import register_guard
 from daemon.api.openapi import register_openapi
 from daemon.api.parts import ApiParts, set_parts
@@ -42,7 +42,7 @@ def create_app(parts: ApiParts) -> QuartTrio:
     register_domain_errors(app)
     register_guard(app)
     register_openapi(app, CookieNames.for_scheme(secure=parts.settings.secure).session)
-    for routes in (auth, workspaces, sandboxes, agents, usage, events, site):
+    for routes in (auth, workspaces, sandboxes, agents, usage, admin, events, site):
         app.register_blueprint(routes.blueprint)
     return app
 

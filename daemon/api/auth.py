@@ -161,11 +161,14 @@ async def _login(given: Credentials, buckets: Sequence[Bucket]) -> Response:
     stored = None if account is None else account.password_hash
     verdict = await parts().passwords.verify(stored, given.password if possible else "")
     if account is None or not verdict.right:
+        reason = "wrong password" if account else "no such user"
+        await parts().db.run(people.refuse, guard.client_ip(), account, reason)
         raise Problem(401, "bad_credentials", "User name or password is wrong.")
     session, token = _new_session()
     if account.disabled or not await parts().db.run(
         _succeed, attempt, buckets[0], account.user.id, session, verdict.new_hash
     ):
+        await parts().db.run(people.refuse, guard.client_ip(), account, "disabled")
         raise Problem(403, "account_disabled", "This account is disabled; ask the operator.")
     return _signed_in(account.user, token, 200)
 
@@ -223,7 +226,7 @@ def _signed_in(user: people.User, token: str, status: int) -> Response:
 async def logout() -> Response:
     """Sign out: this session ends everywhere, with its open streams."""
     session = await guard.require_session()
-    await parts().db.run(people.end_session, session.user.id, session.session_id)
+    await parts().db.run(people.end_session, guard.actor(), session.session_id, "session.ended")
     return nothing({"Set-Cookie": guard.session_cookie("")})
 
 
@@ -261,7 +264,7 @@ async def list_sessions() -> Response:
 async def delete_session(session_id: str) -> Response:
     """Sign out another browser or program of mine."""
     current = await guard.require_session()
-    if not await parts().db.run(people.end_session, current.user.id, session_id):
+    if not await parts().db.run(people.end_session, guard.actor(), session_id, "session.revoked"):
         raise Problem(404, "session_not_found", "You have no such session.")
     return nothing({"Set-Cookie": guard.session_cookie("")} if session_id == current.session_id else None)
 

@@ -47,7 +47,8 @@ async def stream_events() -> Response:
 
     The header `Last-Event-ID` resumes after that event. `data` is an object with `type`, `workspaceId` and, where it
     is about one, `sandboxId` and `userId`; `sandbox` or `workspace` is what it is about as it is now. An event `reset`
-    says that events were missed: load everything anew.
+    says that events were missed: load everything anew. Admins also get `admin.changed`, with nothing else, when a user,
+    or a workspace that is not theirs, or what is in it, has changed: load what admins see anew.
     """
     session = await guard.require_session()
     pieces = b"" if request.method == "HEAD" else _pieces(parts(), session, _last_event_id())
@@ -146,7 +147,9 @@ class _Stream:
 
 def _event(parts: ApiParts, seen: VisibleEvent) -> bytes:
     event = seen.event
-    data: dict[str, Any] = {"type": event.kind, "workspaceId": event.workspace_id}
+    data: dict[str, Any] = {"type": event.kind}
+    if event.workspace_id is not None:
+        data["workspaceId"] = event.workspace_id
     if event.sandbox_id is not None:
         data["sandboxId"] = event.sandbox_id
     if event.user_id is not None:

@@ -18,6 +18,7 @@ from daemon.api.problems import Problem
 from daemon.cookies import CookieNames
 from daemon.secret import token_hash
 from daemon.store import people, workspaces
+from daemon.store.audit import Actor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,6 +127,11 @@ def current_user() -> User:
     """Who sent the request. For handlers of routes that are not public."""
     signed_in: SignedIn = g.signed_in
     return signed_in.user
+
+
+def actor() -> Actor:
+    """Who sent the request, and from where, for what changes something. For handlers of routes that are not public."""
+    return Actor(current_user().id, client_ip())
 
 
 async def require_role(workspace_id: str, action: Action) -> Role:

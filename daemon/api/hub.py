@@ -127,6 +127,10 @@ class EventHub:
         notifications.subscribe("event", lambda _words: self._wake.set())
         notifications.subscribe("session", lambda words: self._end(lambda open_: open_.session_id == words[0]))
         notifications.subscribe("user", lambda words: self._end(lambda open_: open_.user_id == words[0]))
+        # What a stream shows depends on it: the client loads everything anew.
+        notifications.subscribe(
+            "admin", lambda words: self._end(lambda open_: isinstance(open_, Listener) and open_.user_id == words[0])
+        )
         notifications.subscribe(
             "member", lambda words: self._end(lambda open_: [open_.workspace_id, open_.user_id] == words)
         )

@@ -23,8 +23,9 @@ from daemon.sandboxes import status
 from daemon.sandboxes.links import InvalidNext, open_link, ticket_link
 from daemon.sandboxes.status import IllegalStatus
 from daemon.secret import new_token, token_hash
-from daemon.store import access, workspaces
+from daemon.store import access, wishes, workspaces
 from daemon.store import sandboxes as store
+from daemon.store.audit import Target, record_opening
 from daemon.store.sandboxes import NewSandbox, SandboxNotFound, SandboxRow
 from daemon.store.workspaces import NotAllowed
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from daemon.api.parts import ApiParts
     from daemon.db.database import Connection
     from daemon.sandboxes.links import Link
+    from daemon.store.audit import Actor
     from daemon.store.people import SignedIn
 
 blueprint = Blueprint("sandboxes", __name__)
@@ -64,19 +66,19 @@ def authorized(conn: Connection, sandbox_id: str, user_id: str, action: Action, 
     return row
 
 
-def _requested(conn: Connection, sandbox_id: str, user_id: str, action: Action, after: str) -> SandboxRow:
+def _requested(conn: Connection, sandbox_id: str, actor: Actor, action: Action, after: str) -> SandboxRow:
     """Record what is wanted of a cloud sandbox. The role is checked in the same transaction."""
-    row = authorized(conn, sandbox_id, user_id, action, lock=True)
+    row = authorized(conn, sandbox_id, actor.user_id, action, lock=True)
     if row.type == status.LOCAL:
         raise LocalSandbox
-    return store.request_status(conn, sandbox_id, after)
+    return wishes.request_status(conn, sandbox_id, after, actor)
 
 
-def _deleted(conn: Connection, sandbox_id: str, user_id: str) -> None:
+def _deleted(conn: Connection, sandbox_id: str, actor: Actor) -> None:
     """Record that it is to go. A second time changes nothing."""
-    authorized(conn, sandbox_id, user_id, Action.DELETE_SANDBOX, lock=True)
+    authorized(conn, sandbox_id, actor.user_id, Action.DELETE_SANDBOX, lock=True)
     try:
-        store.request_status(conn, sandbox_id, status.DELETING)
+        wishes.request_status(conn, sandbox_id, status.DELETING, actor)
     except IllegalStatus as error:
         if error.status != status.DELETING:
             raise
@@ -139,11 +141,11 @@ async def create_sandbox(wanted: WantedSandbox, workspace_id: str) -> Response:
         memory=wanted.memory,
     )
 
-    def create(conn: Connection, user_id: str) -> SandboxRow:
-        workspaces.authorize(conn, workspace_id, user_id, Action.CREATE_SANDBOX, lock=True)
-        return store.insert_sandbox(conn, new)
+    def create(conn: Connection, actor: Actor) -> SandboxRow:
+        workspaces.authorize(conn, workspace_id, actor.user_id, Action.CREATE_SANDBOX, lock=True)
+        return wishes.create(conn, new, actor)
 
-    row = await parts().db.run(create, guard.current_user().id)
+    row = await parts().db.run(create, guard.actor())
     return _answer(row, 201, {"Location": f"/api/sandboxes/{row.id}"})
 
 
@@ -161,12 +163,12 @@ async def change_sandbox(wanted: SandboxChange, sandbox_id: str) -> Response:
     """Rename a sandbox, or change its idle timeout: developers and up."""
     check_timeout(wanted.idle_timeout)
 
-    def change(conn: Connection, user_id: str) -> SandboxRow:
-        row = authorized(conn, sandbox_id, user_id, Action.CHANGE_SANDBOX, lock=True)
+    def change(conn: Connection, actor: Actor) -> SandboxRow:
+        row = authorized(conn, sandbox_id, actor.user_id, Action.CHANGE_SANDBOX, lock=True)
         timeout = wanted.idle_timeout if "idle_timeout" in wanted.model_fields_set else row.idle_timeout
-        return store.change_details(conn, sandbox_id, wanted.name or row.name, timeout)
+        return wishes.change_details(conn, row, wanted.name or row.name, timeout, actor)
 
-    return _answer(await parts().db.run(change, guard.current_user().id))
+    return _answer(await parts().db.run(change, guard.actor()))
 
 
 @blueprint.delete("/api/sandboxes/<sandbox_id>")
@@ -176,7 +178,7 @@ async def change_sandbox(wanted: SandboxChange, sandbox_id: str) -> Response:
 )
 async def delete_sandbox(sandbox_id: str) -> Response:
     """Delete a sandbox: developers and up."""
-    await parts().db.run(_deleted, sandbox_id, guard.current_user().id)
+    await parts().db.run(_deleted, sandbox_id, guard.actor())
     return nothing()
 
 
@@ -184,16 +186,16 @@ async def delete_sandbox(sandbox_id: str) -> Response:
 @describe({202: Answer("Being paused.", Sandbox)}, problems=[404, 409])
 async def pause_sandbox(sandbox_id: str) -> Response:
     """Pause a sandbox: developers and up."""
-    user = guard.current_user().id
-    return _answer(await parts().db.run(_requested, sandbox_id, user, Action.PAUSE_SANDBOX, status.PAUSING), 202)
+    actor = guard.actor()
+    return _answer(await parts().db.run(_requested, sandbox_id, actor, Action.PAUSE_SANDBOX, status.PAUSING), 202)
 
 
 @blueprint.post("/api/sandboxes/<sandbox_id>/resume")
 @describe({202: Answer("Being resumed.", Sandbox)}, problems=[404, 409])
 async def resume_sandbox(sandbox_id: str) -> Response:
     """Resume a paused sandbox, or try a failed one again: developers and up."""
-    user = guard.current_user().id
-    return _answer(await parts().db.run(_requested, sandbox_id, user, Action.RESUME_SANDBOX, status.RESUMING), 202)
+    actor = guard.actor()
+    return _answer(await parts().db.run(_requested, sandbox_id, actor, Action.RESUME_SANDBOX, status.RESUMING), 202)
 
 
 @blueprint.get("/api/sandboxes/<sandbox_id>/logs")
@@ -248,14 +250,17 @@ async def open_sandbox(sandbox_id: str) -> Response:
     settings = parts().settings
     ticket, wanted = new_token(), request.args.get("next") or "/"
 
-    def make_ticket(conn: Connection, session: SignedIn) -> Link | None:
-        authorized(conn, sandbox_id, session.user.id, Action.OPEN_SANDBOX)
+    def make_ticket(conn: Connection, session: SignedIn, actor: Actor) -> Link | None:
+        row = authorized(conn, sandbox_id, actor.user_id, Action.OPEN_SANDBOX)
         link = open_link(settings, sandbox_id, wanted)
-        made = access.create_ticket(conn, token_hash(ticket), session.session_id, sandbox_id, link.label)
-        return link if made else None
+        if not access.create_ticket(conn, token_hash(ticket), session.session_id, sandbox_id, link.label):
+            return None
+        target = Target("sandbox", row.id, row.name)
+        record_opening(conn, actor, session.session_id, target, row.workspace_id)
+        return link
 
     try:
-        link = await parts().db.run(make_ticket, session)
+        link = await parts().db.run(make_ticket, session, guard.actor())
     except InvalidNext as error:
         raise invalid(("next", str(error))) from None
     except (NotAllowed, SandboxNotFound) as error:

@@ -81,7 +81,7 @@ async def list_workspaces() -> Response:
 @takes(WorkspaceName)
 async def create_workspace(wanted: WorkspaceName) -> Response:
     """Create a workspace."""
-    row = await parts().db.run(store.create_workspace, guard.current_user().id, wanted.name)
+    row = await parts().db.run(store.create_workspace, guard.actor(), wanted.name)
     return answer(workspace_shape(row), 201, {"Location": f"/api/workspaces/{row.id}"})
 
 
@@ -98,7 +98,7 @@ async def get_workspace(workspace_id: str) -> Response:
 @takes(WorkspaceName)
 async def rename_workspace(wanted: WorkspaceName, workspace_id: str) -> Response:
     """Rename a workspace: its owners and maintainers."""
-    row = await parts().db.run(store.rename_workspace, workspace_id, guard.current_user().id, wanted.name)
+    row = await parts().db.run(store.rename_workspace, workspace_id, guard.actor(), wanted.name)
     return answer(workspace_shape(row))
 
 
@@ -106,7 +106,7 @@ async def rename_workspace(wanted: WorkspaceName, workspace_id: str) -> Response
 @describe({204: Answer("Deleted; its sandboxes, disk and tunnels go with it.")}, problems=[404])
 async def delete_workspace(workspace_id: str) -> Response:
     """Delete a workspace with everything in it: its owners."""
-    await parts().db.run(deletion.delete_workspace, workspace_id, guard.current_user().id)
+    await parts().db.run(deletion.delete_workspace, workspace_id, guard.actor())
     return nothing()
 
 
@@ -123,7 +123,7 @@ async def list_members(workspace_id: str) -> Response:
 @takes(NewMember)
 async def add_member(wanted: NewMember, workspace_id: str) -> Response:
     """Add a member: owners, and maintainers for roles below their own."""
-    row = await parts().db.run(store.add_member, workspace_id, guard.current_user().id, wanted.username, wanted.role)
+    row = await parts().db.run(store.add_member, workspace_id, guard.actor(), wanted.username, wanted.role)
     return answer(_member(row), 201)
 
 
@@ -132,7 +132,7 @@ async def add_member(wanted: NewMember, workspace_id: str) -> Response:
 @takes(NewRole)
 async def change_role(wanted: NewRole, workspace_id: str, user_id: str) -> Response:
     """Change a member's role: owners."""
-    row = await parts().db.run(store.change_role, workspace_id, guard.current_user().id, user_id, wanted.role)
+    row = await parts().db.run(store.change_role, workspace_id, guard.actor(), user_id, wanted.role)
     return answer(_member(row))
 
 
@@ -140,5 +140,5 @@ async def change_role(wanted: NewRole, workspace_id: str, user_id: str) -> Respo
 @describe({204: Answer("Removed; their open streams are cut.")}, problems=[404, 409])
 async def remove_member(workspace_id: str, user_id: str) -> Response:
     """Remove a member: owners, maintainers for roles below their own, and everybody themselves."""
-    await parts().db.run(store.remove_member, workspace_id, guard.current_user().id, user_id)
+    await parts().db.run(store.remove_member, workspace_id, guard.actor(), user_id)
     return nothing()

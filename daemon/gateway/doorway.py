@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from daemon.sandboxes.activity import Activity
     from daemon.sandboxes.lifecycle import Lifecycle
     from daemon.secret import Keyring
+    from daemon.store.audit import Actor
     from daemon.store.sandboxes import SandboxRow
     from daemon.wire.exchange import Upstream
 
@@ -54,10 +55,10 @@ class Doorway:
         """Somebody uses it now."""
         self.activity.touch(sandbox_id)
 
-    async def resume(self, sandbox_id: str) -> None:
+    async def resume(self, sandbox_id: str, actor: Actor) -> None:
         """Ask for it to be resumed; somebody may have been faster."""
         try:
-            await self.lifecycle.request_resume(sandbox_id)
+            await self.lifecycle.request_resume(sandbox_id, actor)
         except IllegalStatus:
             return
 

@@ -15,6 +15,7 @@ from daemon.gateway import limits
 from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.sandboxes.status import CLOUD, LOCAL
 from daemon.secret import new_token, token_hash
+from daemon.store.audit import Actor
 from daemon.wire.http1 import Http1Upstream
 from protocol.headers import Headers, request_headers, without_cookies, without_query_parameter
 from protocol.messages import RequestHead, ResponseHead
@@ -63,7 +64,7 @@ class Sandboxes(Protocol):
         """Somebody uses it now."""
         ...
 
-    async def resume(self, sandbox_id: str) -> None:
+    async def resume(self, sandbox_id: str, actor: Actor) -> None:
         """Ask for it to be resumed; no error if it is on its way already."""
         ...
 
@@ -171,7 +172,7 @@ class SandboxHosts:
         if sandbox.type == LOCAL and route.port is not None:
             return self._pages.local_port(request, sandbox, route.port)
         if sandbox.status != "running":
-            return await self._not_running(visit, sandbox)
+            return await self._not_running(visit, sandbox, grant)
         return self._forward(visit, sandbox, grant, key)
 
     def _grant_key(self, request: Request, route: SandboxRoute) -> GrantKey | None:
@@ -246,11 +247,11 @@ class SandboxHosts:
 
     # Not running
 
-    async def _not_running(self, visit: _Visit, sandbox: SandboxRow) -> Reply:
+    async def _not_running(self, visit: _Visit, sandbox: SandboxRow, grant: Grant) -> Reply:
         request = visit.request
         wants = _asks_to_resume(request)
         if sandbox.type == CLOUD and wants and (sandbox.status == "paused" or _pressed(request)):
-            await self._sandboxes.resume(sandbox.id)
+            await self._sandboxes.resume(sandbox.id, Actor(grant.user_id, request.client_ip))
             if _pressed(request):
                 clean = safe_path(without_query_parameter(request.target, RESUME_PARAMETER).decode("ascii"))
                 return Reply(303, [(b"location", clean.encode("ascii")), (b"cache-control", b"no-store")])

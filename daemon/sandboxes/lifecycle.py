@@ -22,6 +22,7 @@ from daemon.sandboxes import status
 from daemon.sandboxes.deadlines import Deadlines, within
 from daemon.sandboxes.workspace_disks import WorkspaceDisks
 from daemon.store import sandboxes as store
+from daemon.store import wishes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from backends.base import Backend, SandboxSpec
     from daemon.db.database import Database
     from daemon.db.listen import Notifications
+    from daemon.store.audit import Actor
     from daemon.store.sandboxes import SandboxRow
 
 log = structlog.get_logger(__name__)
@@ -97,24 +99,24 @@ class Lifecycle:
 
     # Wishes
 
-    async def request_pause(self, sandbox_id: str) -> None:
+    async def request_pause(self, sandbox_id: str, actor: Actor) -> None:
         """Ask for a pause. Raises :class:`~daemon.sandboxes.status.IllegalStatus`."""
-        await self._request(sandbox_id, status.PAUSING)
+        await self._request(sandbox_id, status.PAUSING, actor)
 
-    async def request_resume(self, sandbox_id: str) -> None:
+    async def request_resume(self, sandbox_id: str, actor: Actor) -> None:
         """Ask for a resume, or for another try after a failure. Raises as :meth:`request_pause`."""
-        await self._request(sandbox_id, status.RESUMING)
+        await self._request(sandbox_id, status.RESUMING, actor)
 
-    async def request_delete(self, sandbox_id: str) -> None:
+    async def request_delete(self, sandbox_id: str, actor: Actor) -> None:
         """Ask for it to be deleted; of one that is being deleted already, too."""
         try:
-            await self._request(sandbox_id, status.DELETING)
+            await self._request(sandbox_id, status.DELETING, actor)
         except status.IllegalStatus as error:
             if error.status != status.DELETING:
                 raise
 
-    async def _request(self, sandbox_id: str, after: str) -> None:
-        await self._db.run(store.request_status, sandbox_id, after)
+    async def _request(self, sandbox_id: str, after: str, actor: Actor) -> None:
+        await self._db.run(wishes.request_status, sandbox_id, after, actor)
         self._wake.set()
 
     # The service

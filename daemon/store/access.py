@@ -9,6 +9,7 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from daemon.auth.roles import Action, Role, may
+from daemon.store import audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,11 +146,12 @@ _EXPIRED = (
         " AND id <= (SELECT max(id) FROM events WHERE at < now() - make_interval(secs => %s))",
         _EVENT_SECONDS,
     ),
+    ("DELETE FROM audit WHERE at < now() - make_interval(secs => %s)", audit.KEPT_SECONDS),
 )
 
 
 def purge_expired(conn: Connection) -> int:
-    """Remove what has run out: sessions, tickets, codes, old events, old failures. How many rows went."""
+    """Remove what has run out: sessions, tickets, codes, old events, failures, audit entries. How many went."""
     return sum(
         conn.execute(query.encode(), None if seconds is None else (seconds,)).rowcount for query, seconds in _EXPIRED
     )

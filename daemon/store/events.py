@@ -18,29 +18,36 @@ if TYPE_CHECKING:
     from daemon.store.workspaces import WorkspaceRow
 
 WORKSPACE_DELETED = "workspace.deleted"
+ADMIN_CHANGED = "admin.changed"  # something that only admins may know of; what it is, their lists say
 
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """Something happened in a workspace. ``user_id``: whose membership it is about."""
+    """Something happened in a workspace, or to a user of the server. ``user_id``: whom or whose membership it is about.
+
+    Events of users have no workspace, and only admins hear of them.
+    """
 
     id: int
     kind: str
-    workspace_id: str
+    workspace_id: str | None
     sandbox_id: str | None
     user_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Events in order, up to ``position``, and who is a member of which of their workspaces."""
+    """Events in order, up to ``position``, who is a member of which of their workspaces, and who is an admin."""
 
     position: int
     events: Sequence[EventRow] = ()
-    members: Mapping[str, AbstractSet[str]] = field(default_factory=dict)
+    members: Mapping[str | None, AbstractSet[str]] = field(default_factory=dict)
+    admins: AbstractSet[str] = frozenset()
 
     def for_user(self, user_id: str) -> list[EventRow]:
         """What may be of interest to a user; :func:`visible` decides."""
+        if user_id in self.admins:
+            return list(self.events)
         return [
             event
             for event in self.events
@@ -81,35 +88,47 @@ def read_news(conn: Connection, last_id: int, most: int) -> News:
     events = events_after(conn, last_id, most)
     if not events:
         return News(last_id)
-    members: dict[str, set[str]] = {}
+    members: dict[str | None, set[str]] = {}
     rows = conn.execute(
         "SELECT workspace_id, user_id FROM members WHERE workspace_id = ANY(%s)",
-        (list({event.workspace_id for event in events}),),
+        (list({event.workspace_id for event in events if event.workspace_id is not None}),),
     )
     for workspace_id, user_id in rows:
         members.setdefault(workspace_id, set()).add(user_id)
-    return News(events[-1].id, events, members)
+    admins = conn.execute("SELECT id FROM users WHERE is_admin AND disabled_at IS NULL").fetchall()
+    return News(events[-1].id, events, members, frozenset(row[0] for row in admins))
 
 
 def visible(conn: Connection, user_id: str, events: Sequence[EventRow]) -> list[VisibleEvent]:
     """What of ``events`` the user may see now.
 
     That is what happened in workspaces that he is a member of, the end of his memberships, and the end of workspaces
-    that he was a member of until then: nothing else of them is to be seen any more.
+    that he was a member of until then: nothing else of them is to be seen any more. An admin is told of the rest that
+    there was some, once for all of ``events``.
     """
     mine = {workspace.id: workspace for workspace in workspaces.list_workspaces(conn, user_id)}
     boxes = _sandboxes(conn, {e.sandbox_id for e in events if e.sandbox_id is not None and e.workspace_id in mine})
     found = []
+    hidden: list[int] = []
     for event in events:
         if event.workspace_id in mine:
             about = mine[event.workspace_id] if event.kind.startswith("workspace.") else None
             found.append(VisibleEvent(event, boxes.get(event.sandbox_id or ""), about))
-        elif event.kind == WORKSPACE_DELETED:
-            if _was_member(conn, user_id, event):
-                found.append(VisibleEvent(event))
-        elif event.kind == "member.deleted" and event.user_id == user_id:
+        elif (event.kind == WORKSPACE_DELETED and _was_member(conn, user_id, event)) or (
+            event.kind == "member.deleted" and event.user_id == user_id
+        ):
             found.append(VisibleEvent(event))
+        else:
+            hidden.append(event.id)
+    if hidden and _is_admin(conn, user_id):
+        # The ids of what is told grow.
+        place = sum(seen.event.id < hidden[-1] for seen in found)
+        found.insert(place, VisibleEvent(EventRow(hidden[-1], ADMIN_CHANGED, None, None, None)))
     return found
+
+
+def _is_admin(conn: Connection, user_id: str) -> bool:
+    return conn.execute("SELECT 1 FROM users WHERE id = %s AND is_admin", (user_id,)).fetchone() is not None
 
 
 def _sandboxes(conn: Connection, ids: AbstractSet[str]) -> dict[str, SandboxRow]:

@@ -1,4 +1,7 @@
-"""Users and their sessions. What proves a session is kept as a hash only."""
+"""Users and their sessions. What proves a session is kept as a hash only.
+
+Who comes, goes, or is not let in, leaves an entry in the audit log.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ from psycopg.errors import UniqueViolation
 
 from daemon.cookies import SESSION_SECONDS
 from daemon.ids import is_id, new_id
+from daemon.store.audit import Actor, Target, record, record_refusal
 from daemon.store.workspaces import create_workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from daemon.db.database import Connection
+    from daemon.store.audit import AuditAction
 
 # A session is written at most so often because of its use: exact to the hour is enough for a lifetime of a month.
 RENEW_SECONDS = 3600
@@ -111,8 +116,11 @@ def register(
         )
     except UniqueViolation:
         raise UsernameTaken from None
-    create_workspace(conn, user.id, f"{username}'s workspace")
-    _insert_session(conn, user.id, session)
+    actor = Actor(user.id, session.ip)
+    session_id = _insert_session(conn, actor, session)
+    target = Target("user", user.id, username)
+    record(conn, actor, "user.registered", target, session=session_id, admin="yes" if first else "no")
+    create_workspace(conn, actor, f"{username}'s workspace")
     return user
 
 
@@ -131,24 +139,37 @@ def sign_in(conn: Connection, user_id: str, session: NewSession, new_password_ha
 
     ``new_password_hash`` replaces one that was made with weaker parameters.
     """
-    row = conn.execute("SELECT disabled_at FROM users WHERE id = %s FOR SHARE", (user_id,)).fetchone()
+    query = "SELECT disabled_at, username FROM users WHERE id = %s FOR NO KEY UPDATE"
+    row = conn.execute(query.encode(), (user_id,)).fetchone()
     if row is None or row[0] is not None:
         return False
     if new_password_hash is not None:
         conn.execute("UPDATE users SET password_hash = %s WHERE id = %s", (new_password_hash, user_id))
-    _insert_session(conn, user_id, session)
+    actor = Actor(user_id, session.ip)
+    session_id = _insert_session(conn, actor, session)
+    target = Target("user", user_id, row[1])
+    record(conn, actor, "session.created", target, session=session_id, browser=session.user_agent)
     return True
 
 
-def _insert_session(conn: Connection, user_id: str, session: NewSession) -> None:
-    """Always a new one, so that nobody can plant one beforehand; what the browser had before ends."""
+def refuse(conn: Connection, ip: str, account: Account | None, reason: str) -> None:
+    """Note that somebody was not let in. ``account``: of the name that was given, if there is one."""
+    target = None if account is None else Target("user", account.user.id, account.user.username)
+    record_refusal(conn, ip, target, reason)
+
+
+def _insert_session(conn: Connection, actor: Actor, session: NewSession) -> str:
+    """Always a new one, so that nobody can plant one beforehand; what the browser had before ends. Its id."""
     if session.replaces is not None:
-        conn.execute("DELETE FROM sessions WHERE token_hash = %s", (session.replaces,))
+        _delete_session(conn, actor, "token_hash", session.replaces, "session.ended", reason="signed in anew")
+    session_id = new_id()
     conn.execute(
         "INSERT INTO sessions (id, token_hash, user_id, expires_at, user_agent, ip)"
         " VALUES (%s, %s, %s, now() + make_interval(secs => %s), %s, %s)",
-        (new_id(), session.token_hash, user_id, SESSION_SECONDS, session.user_agent, session.ip),
+        (session_id, session.token_hash, actor.user_id, SESSION_SECONDS, session.user_agent, session.ip),
     )
+    conn.execute("UPDATE users SET last_seen_at = now() WHERE id = %s", (actor.user_id,))
+    return session_id
 
 
 def find_session(conn: Connection, token_hash: bytes, ip: str, user_agent: str) -> SignedIn | None:
@@ -162,6 +183,8 @@ def find_session(conn: Connection, token_hash: bytes, ip: str, user_agent: str) 
     if row is None:
         return None
     if row[1]:
+        # The user before the session, as everybody locks.
+        conn.execute("UPDATE users SET last_seen_at = now() WHERE id = %s", (row[2],))
         conn.execute(
             "UPDATE sessions SET last_seen_at = now(), expires_at = now() + make_interval(secs => %s),"
             " ip = %s, user_agent = %s WHERE id = %s",
@@ -180,9 +203,27 @@ def list_sessions(conn: Connection, user_id: str) -> list[SessionRow]:
     return [SessionRow(*row) for row in rows]
 
 
-def end_session(conn: Connection, user_id: str, session_id: str) -> bool:
-    """End one of the user's own sessions, everywhere and at once; ``False`` if there is no such session of theirs."""
-    if not is_id(session_id):
-        return False
-    deleted = conn.execute("DELETE FROM sessions WHERE id = %s AND user_id = %s", (session_id, user_id))
-    return deleted.rowcount == 1
+def end_session(conn: Connection, actor: Actor, session_id: str, action: AuditAction) -> bool:
+    """End one of the actor's own sessions, everywhere and at once; ``False`` if there is no such session of theirs."""
+    return is_id(session_id) and _delete_session(conn, actor, "id", session_id, action, of=actor.user_id)
+
+
+def _delete_session(
+    conn: Connection,
+    actor: Actor,
+    column: Literal["id", "token_hash"],
+    value: str | bytes,
+    action: AuditAction,
+    *,
+    of: str | None = None,
+    **detail: str,
+) -> bool:
+    """Delete a session, if it is ``of`` this user where one is given; whether there was one."""
+    row = conn.execute(
+        f"DELETE FROM sessions s USING users u WHERE u.id = s.user_id AND s.{column} = %(value)s"
+        " AND (%(of)s::text IS NULL OR u.id = %(of)s) RETURNING s.id, s.user_agent, u.id, u.username".encode(),
+        {"value": value, "of": of},
+    ).fetchone()
+    if row is not None:
+        record(conn, actor, action, Target("user", row[2], row[3]), session=row[0], browser=row[1], **detail)
+    return row is not None

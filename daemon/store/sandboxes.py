@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row
 
 from daemon.sandboxes import status
+from daemon.store.audit import Target, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from daemon.db.database import Connection
+    from daemon.store.audit import AuditAction
 
 TRANSITIONAL = sorted(status.TRANSITIONAL)
 
@@ -112,6 +114,11 @@ def list_sandboxes(conn: Connection, workspace_id: str) -> list[SandboxRow]:
     return _many(conn, query, (workspace_id,))
 
 
+def all_sandboxes(conn: Connection) -> list[SandboxRow]:
+    """Every sandbox, the oldest first."""
+    return _many(conn, f"SELECT {COLUMNS} FROM sandboxes ORDER BY created_at, id")
+
+
 def all_cloud(conn: Connection) -> list[SandboxRow]:
     """Every sandbox that a backend is responsible for."""
     return _many(conn, f"SELECT {COLUMNS} FROM sandboxes WHERE type = 'cloud'")
@@ -132,7 +139,7 @@ def change_status(
     without one the lease stays, because it says who acts in the backend, and that goes on until they notice.
     ``None``: it was not so.
     """
-    return _one(
+    row = _one(
         conn,
         "UPDATE sandboxes SET status = %(after)s, status_reason = %(reason)s, generation = generation + 1,"
         " updated_at = now(),"
@@ -156,22 +163,14 @@ def change_status(
             "local": status.sources(after, status.LOCAL),
         },
     )
-
-
-def request_status(conn: Connection, sandbox_id: str, after: str) -> SandboxRow:
-    """A user's wish: as :func:`change_status`, but raises :class:`SandboxNotFound` or :class:`IllegalStatus`.
-
-    Who asks for a sandbox that failed starts with a clean record of failures.
-    """
-    row = change_status(conn, sandbox_id, after)
-    if row is None:
-        found = find_sandbox(conn, sandbox_id)
-        if found is None:
-            raise SandboxNotFound
-        raise status.IllegalStatus(found.status, after, found.type)
-    if after == status.RESUMING:
-        conn.execute("UPDATE sandboxes SET failures = 0, failed_at = NULL WHERE id = %s", (sandbox_id,))
+    if row is not None and after == status.FAILED:
+        _note(conn, row, "sandbox.failed", reason or "")
     return row
+
+
+def _note(conn: Connection, row: SandboxRow, action: AuditAction, reason: str) -> None:
+    """An entry in the audit log about what nobody did: it explains what people do next."""
+    record(conn, None, action, Target("sandbox", row.id, row.name), workspace_id=row.workspace_id, reason=reason)
 
 
 def remove_row(conn: Connection, sandbox_id: str) -> bool:
@@ -308,6 +307,9 @@ def hand_over(conn: Connection, claimed: SandboxRow, owner: str, cutoff: datetim
     ).rowcount
     if undone:
         return False
+    now = find_sandbox(conn, claimed.id)
+    if now is not None and now.generation == claimed.generation:
+        _note(conn, now, "sandbox.paused", "idle")
     return release(conn, owner, claimed.id)  # whatever it is now: somebody may have deleted it
 
 
@@ -321,7 +323,7 @@ def record_failure(
 
     ``counted`` is false for an end that is not the sandbox's fault. ``None``: the row is no more as it was seen.
     """
-    return _one(
+    row = _one(
         conn,
         "UPDATE sandboxes SET status = 'failed', status_reason = %(reason)s, generation = generation + 1,"
         " updated_at = now(), failures = CASE WHEN NOT %(counted)s THEN failures"
@@ -337,6 +339,9 @@ def record_failure(
             "generation": seen.generation,
         },
     )
+    if row is not None and counted:  # else every restart of the daemon would be a failure of all sandboxes
+        _note(conn, row, "sandbox.failed", reason)
+    return row
 
 
 def was_deleted(conn: Connection, sandbox_id: str) -> bool:

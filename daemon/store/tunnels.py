@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from daemon.auth.roles import Action, Role, may
 from daemon.ids import is_id
 from daemon.sandboxes.status import DELETING, LOCAL, OFFLINE, RUNNING, sources
+from daemon.store.audit import Actor, Target, record
 from daemon.store.sandboxes import COLUMNS, SandboxRow
 from daemon.store.workspaces import NotAllowed, WorkspaceNotFound, authorize
 
@@ -54,21 +55,28 @@ class Tunnel:
 # Codes
 
 
-def create_code(conn: Connection, code_hash: bytes, workspace_id: str, user_id: str) -> datetime:
+def create_code(conn: Connection, code_hash: bytes, workspace_id: str, actor: Actor) -> datetime:
     """A code that lets one machine into the workspace; when it expires. Raises as :func:`authorize`."""
-    authorize(conn, workspace_id, user_id, Action.CONNECT_AGENT, lock=True)
+    authorize(conn, workspace_id, actor.user_id, Action.CONNECT_AGENT, lock=True)
     row = conn.execute(
         "INSERT INTO agent_codes (code_hash, workspace_id, created_by, expires_at)"
         " VALUES (%s, %s, %s, now() + make_interval(secs => %s)) RETURNING expires_at",
-        (code_hash, workspace_id, user_id, CODE_SECONDS),
+        (code_hash, workspace_id, actor.user_id, CODE_SECONDS),
     ).fetchone()
     assert row is not None
+    record(conn, actor, "agent_code.created", _workspace(conn, workspace_id), workspace_id=workspace_id)
     expires_at: datetime = row[0]
     return expires_at
 
 
-def redeem_code(conn: Connection, code_hash: bytes, new: NewLocalSandbox) -> SandboxRow | None:
-    """Use up a code; the new sandbox, offline until its agent connects.
+def _workspace(conn: Connection, workspace_id: str) -> Target:
+    row = conn.execute("SELECT name FROM workspaces WHERE id = %s", (workspace_id,)).fetchone()
+    assert row is not None
+    return Target("workspace", workspace_id, row[0])
+
+
+def redeem_code(conn: Connection, code_hash: bytes, new: NewLocalSandbox, ip: str) -> SandboxRow | None:
+    """Use up a code; the new sandbox, offline until its agent connects. ``ip``: where the machine is.
 
     ``None``: the code is wrong, used or expired, or whoever made it may not connect machines any more.
     """
@@ -88,11 +96,15 @@ def redeem_code(conn: Connection, code_hash: bytes, new: NewLocalSandbox) -> San
         return None
     if not conn.execute("DELETE FROM agent_codes WHERE code_hash = %s", (code_hash,)).rowcount:
         return None
+    name = new.name or f"machine-{new.id[:4]}"
+    # Who made the code answers for the machine.
+    target = Target("sandbox", new.id, name)
+    record(conn, Actor(user_id, ip), "machine.joined", target, workspace_id=workspace_id)
     with conn.cursor(row_factory=class_row(SandboxRow)) as cursor:
         return cursor.execute(
             "INSERT INTO sandboxes (id, workspace_id, name, type, status, created_by, tunnel_token_hash)"
             f" VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {COLUMNS}".encode(),
-            (new.id, workspace_id, new.name or f"machine-{new.id[:4]}", LOCAL, OFFLINE, user_id, new.tunnel_token_hash),
+            (new.id, workspace_id, name, LOCAL, OFFLINE, user_id, new.tunnel_token_hash),
         ).fetchone()
 
 

@@ -1,4 +1,7 @@
-"""Workspaces and their members. Every function is one transaction's worth of SQL that checks who asks."""
+"""Workspaces and their members. Every function is one transaction's worth of SQL that checks who asks.
+
+What changes something leaves an entry in the audit log.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from daemon.auth.roles import Action, Role, may, may_add, may_remove
 from daemon.auth.rules import is_username
 from daemon.ids import is_id, new_id
+from daemon.store.audit import Target, record
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from daemon.db.database import Connection
+    from daemon.store.audit import Actor, AuditAction
 
 
 class WorkspaceNotFound(Exception):
@@ -90,12 +95,13 @@ def authorize(conn: Connection, workspace_id: str, user_id: str, action: Action,
 _COLUMNS = "w.id, w.name, m.role, w.created_at, w.updated_at"
 
 
-def create_workspace(conn: Connection, user_id: str, name: str) -> WorkspaceRow:
-    """A new workspace that ``user_id`` owns."""
+def create_workspace(conn: Connection, actor: Actor, name: str) -> WorkspaceRow:
+    """A new workspace that ``actor`` owns."""
     workspace_id = new_id()
     conn.execute("INSERT INTO workspaces (id, name) VALUES (%s, %s)", (workspace_id, name))
-    _insert_member(conn, workspace_id, user_id, Role.OWNER)
-    return _read(conn, workspace_id, user_id)
+    _insert_member(conn, workspace_id, actor.user_id, Role.OWNER)
+    record(conn, actor, "workspace.created", Target("workspace", workspace_id, name), workspace_id=workspace_id)
+    return _read(conn, workspace_id, actor.user_id)
 
 
 def list_workspaces(conn: Connection, user_id: str) -> list[WorkspaceRow]:
@@ -114,11 +120,15 @@ def get_workspace(conn: Connection, workspace_id: str, user_id: str) -> Workspac
     return _read(conn, workspace_id, user_id)
 
 
-def rename_workspace(conn: Connection, workspace_id: str, user_id: str, name: str) -> WorkspaceRow:
+def rename_workspace(conn: Connection, workspace_id: str, actor: Actor, name: str) -> WorkspaceRow:
     """Rename it; raises as :func:`authorize`."""
-    authorize(conn, workspace_id, user_id, Action.RENAME_WORKSPACE, lock=True)
+    authorize(conn, workspace_id, actor.user_id, Action.RENAME_WORKSPACE, lock=True)
+    before = _read(conn, workspace_id, actor.user_id).name
     conn.execute("UPDATE workspaces SET name = %s, updated_at = now() WHERE id = %s", (name, workspace_id))
-    return _read(conn, workspace_id, user_id)
+    if name != before:
+        target = Target("workspace", workspace_id, name)
+        record(conn, actor, "workspace.renamed", target, workspace_id=workspace_id, before=before)
+    return _read(conn, workspace_id, actor.user_id)
 
 
 def _read(conn: Connection, workspace_id: str, user_id: str) -> WorkspaceRow:
@@ -150,9 +160,9 @@ def list_members(conn: Connection, workspace_id: str, user_id: str) -> list[Memb
     return [MemberRow(row[0], row[1], Role(row[2])) for row in rows]
 
 
-def add_member(conn: Connection, workspace_id: str, actor_id: str, username: str, role: Role) -> MemberRow:
+def add_member(conn: Connection, workspace_id: str, actor: Actor, username: str, role: Role) -> MemberRow:
     """Add a user by name. Raises as :func:`authorize`, :class:`UserNotFound` or :class:`AlreadyMember`."""
-    own = authorize(conn, workspace_id, actor_id, Action.ADD_MEMBER, lock=True)
+    own = authorize(conn, workspace_id, actor.user_id, Action.ADD_MEMBER, lock=True)
     if not may_add(own, role):
         raise NotAllowed(own, Action.ADD_MEMBER)
     user = (
@@ -164,36 +174,38 @@ def add_member(conn: Connection, workspace_id: str, actor_id: str, username: str
     if _role_of(conn, workspace_id, user[0]) is not None:
         raise AlreadyMember
     _insert_member(conn, workspace_id, user[0], role)
+    record(conn, actor, "member.added", Target("user", user[0], user[1]), workspace_id=workspace_id, role=role)
     return MemberRow(user[0], user[1], role)
 
 
-def change_role(conn: Connection, workspace_id: str, actor_id: str, user_id: str, role: Role) -> MemberRow:
+def change_role(conn: Connection, workspace_id: str, actor: Actor, user_id: str, role: Role) -> MemberRow:
     """Give a member another role. Raises as :func:`authorize`, :class:`MemberNotFound` or :class:`LastOwner`."""
-    authorize(conn, workspace_id, actor_id, Action.CHANGE_ROLE, lock=True)
-    before = _member_role(conn, workspace_id, user_id)
+    authorize(conn, workspace_id, actor.user_id, Action.CHANGE_ROLE, lock=True)
+    before, name = _member(conn, workspace_id, user_id)
     if before is Role.OWNER and role is not Role.OWNER:
         _keep_an_owner(conn, workspace_id)
     if before is not role:
         conn.execute(
             "UPDATE members SET role = %s WHERE workspace_id = %s AND user_id = %s", (role, workspace_id, user_id)
         )
-    row = conn.execute("SELECT username FROM users WHERE id = %s", (user_id,)).fetchone()
-    if row is None:
-        raise MemberNotFound
-    return MemberRow(user_id, row[0], role)
+        target = Target("user", user_id, name)
+        record(conn, actor, "member.changed", target, workspace_id=workspace_id, before=before, role=role)
+    return MemberRow(user_id, name, role)
 
 
-def remove_member(conn: Connection, workspace_id: str, actor_id: str, user_id: str) -> None:
+def remove_member(conn: Connection, workspace_id: str, actor: Actor, user_id: str) -> None:
     """Remove a member, or leave. Raises as :func:`authorize`, :class:`MemberNotFound` or :class:`LastOwner`."""
-    leaving = user_id == actor_id
+    leaving = user_id == actor.user_id
     action = Action.VIEW if leaving else Action.REMOVE_MEMBER
-    own = authorize(conn, workspace_id, actor_id, action, lock=True)
-    target = _member_role(conn, workspace_id, user_id)
-    if not leaving and not may_remove(own, target):
+    own = authorize(conn, workspace_id, actor.user_id, action, lock=True)
+    role, name = _member(conn, workspace_id, user_id)
+    if not leaving and not may_remove(own, role):
         raise NotAllowed(own, Action.REMOVE_MEMBER)
-    if target is Role.OWNER:
+    if role is Role.OWNER:
         _keep_an_owner(conn, workspace_id)
     conn.execute("DELETE FROM members WHERE workspace_id = %s AND user_id = %s", (workspace_id, user_id))
+    what: AuditAction = "member.left" if leaving else "member.removed"
+    record(conn, actor, what, Target("user", user_id, name), workspace_id=workspace_id, role=role)
 
 
 def _insert_member(conn: Connection, workspace_id: str, user_id: str, role: Role) -> None:
@@ -207,11 +219,19 @@ def _role_of(conn: Connection, workspace_id: str, user_id: str) -> Role | None:
     return None if row is None else Role(row[0])
 
 
-def _member_role(conn: Connection, workspace_id: str, user_id: str) -> Role:
-    role = _role_of(conn, workspace_id, user_id) if is_id(user_id) else None
-    if role is None:
+def _member(conn: Connection, workspace_id: str, user_id: str) -> tuple[Role, str]:
+    """A member's role and name."""
+    row = (
+        is_id(user_id)
+        and conn.execute(
+            "SELECT m.role, u.username FROM members m JOIN users u ON u.id = m.user_id"
+            " WHERE m.workspace_id = %s AND m.user_id = %s",
+            (workspace_id, user_id),
+        ).fetchone()
+    )
+    if not row:
         raise MemberNotFound
-    return role
+    return Role(row[0]), row[1]
 
 
 def _keep_an_owner(conn: Connection, workspace_id: str) -> None:

@@ -47,8 +47,14 @@ CASES: list[tuple[str, list[tuple[str | None, ...]], list[str]]] = [
     ("UPDATE sandboxes SET name = name", [], []),
     ("DELETE FROM sessions", [], ["session s"]),
     ("UPDATE sessions SET last_seen_at = now()", [], []),
-    ("UPDATE users SET disabled_at = now()", [], ["user u", "user v"]),
-    ("UPDATE users SET email = 'x@example.org'", [], []),
+    (
+        "UPDATE users SET disabled_at = now()",
+        [("user.updated", None, None, "u"), ("user.updated", None, None, "v")],
+        ["user u", "user v"],
+    ),
+    ("UPDATE users SET is_admin = true WHERE id = 'v'", [("user.updated", None, None, "v")], ["admin v"]),
+    ("INSERT INTO users (id, username) VALUES ('x', 'X')", [("user.created", None, None, "x")], []),
+    ("UPDATE users SET email = 'x@example.org', last_seen_at = now(), is_admin = is_admin", [], []),
     ("DELETE FROM members; DELETE FROM users", [("member.deleted", "w", None, "u")], ["member w u", "session s"]),
 ]
 CASES += [

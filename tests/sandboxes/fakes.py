@@ -11,6 +11,7 @@ from backends.base import Address, BackendRejected, BackendUnavailable, Limits, 
 from daemon.ids import new_id
 from daemon.sandboxes.lifecycle import Lifecycle
 from daemon.store import sandboxes as store
+from daemon.store.audit import Actor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from daemon.db.database import Connection, Database
     from daemon.store.sandboxes import SandboxRow
 
+SOMEBODY = Actor(new_id(), "192.0.2.1")  # who may act is decided elsewhere
 DEADLINE = 10.0  # seconds for anything that should happen soon; a busy machine may be slow
 
 

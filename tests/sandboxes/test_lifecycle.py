@@ -15,6 +15,7 @@ from daemon.sandboxes.deadlines import Deadlines
 from daemon.sandboxes.status import IllegalStatus
 from daemon.store import sandboxes as store
 from tests.sandboxes.fakes import (
+    SOMEBODY,
     Defective,
     DiesAtStart,
     Good,
@@ -57,12 +58,12 @@ async def test_create_pause_resume_delete(db: Database) -> None:
     sandbox_id = await add(db, "creating")
     async with running(life.run):
         await until_status(db, sandbox_id, "running")
-        await life.request_pause(sandbox_id)
+        await life.request_pause(sandbox_id, SOMEBODY)
         await until_status(db, sandbox_id, "paused")
         assert (await row_of(db, sandbox_id)).paused_at is not None
-        await life.request_resume(sandbox_id)
+        await life.request_resume(sandbox_id, SOMEBODY)
         await until_status(db, sandbox_id, "running")
-        await life.request_delete(sandbox_id)
+        await life.request_delete(sandbox_id, SOMEBODY)
         await until_status(db, sandbox_id, None)
         await until(lambda: len(jobs) == 4)
     assert backend.calls == [(call, sandbox_id) for call in ("start", "pause", "start", "destroy")]
@@ -78,7 +79,7 @@ async def test_delete_during(db: Database, status: str, call: str) -> None:
     sandbox_id = await add(db, status)
     async with running(life.run):
         await until(lambda: backend.called(call))
-        await life.request_delete(sandbox_id)
+        await life.request_delete(sandbox_id, SOMEBODY)
         await until(lambda: backend.called("destroy"))
         assert await status_of(db, sandbox_id) == "deleting"
         backend.gate.set()
@@ -97,7 +98,7 @@ async def test_delete_on_another_replica_is_carried_out_by_the_one_that_acts(db:
     async with running(first.run) as nursery:
         await until(lambda: backend.called("start"))
         nursery.start_soon(second.run)
-        await second.request_delete(sandbox_id)
+        await second.request_delete(sandbox_id, SOMEBODY)
         if notified:
             notes.send("sandbox", sandbox_id)
         await until(lambda: backend.called("destroy"))
@@ -127,7 +128,7 @@ async def test_of_two_pauses_one_wins(db: Database) -> None:
 
     async def pause() -> None:
         try:
-            await life.request_pause(sandbox_id)
+            await life.request_pause(sandbox_id, SOMEBODY)
         except IllegalStatus as error:
             outcomes.append(error.status)
         else:
@@ -142,8 +143,8 @@ async def test_of_two_pauses_one_wins(db: Database) -> None:
 async def test_delete_twice_is_no_error(db: Database) -> None:
     life = lifecycle(db, Good())
     sandbox_id = await add(db, "running")
-    await life.request_delete(sandbox_id)
-    await life.request_delete(sandbox_id)
+    await life.request_delete(sandbox_id, SOMEBODY)
+    await life.request_delete(sandbox_id, SOMEBODY)
 
 
 @pytest.mark.parametrize("status", ["offline", "running", "deleting"])
@@ -153,7 +154,7 @@ async def test_a_local_sandbox_can_be_deleted(db: Database, status: str) -> None
     life = lifecycle(db, backend)
     sandbox_id = await add(db, status, "local")
     async with running(life.run):
-        await life.request_delete(sandbox_id)
+        await life.request_delete(sandbox_id, SOMEBODY)
         await until_status(db, sandbox_id, None)
     assert not backend.calls
 
@@ -220,7 +221,7 @@ async def test_only_the_start_of_the_service_takes_over(db: Database) -> None:
     async with running((life := lifecycle(db, backend, take_over=True)).run):
         await until_status(db, first, "running")
         await change(db, claimed, status="pausing", lease_owner=f"{life.owner} sweeper", lease_until="infinity")
-        await life.request_pause(first)
+        await life.request_pause(first, SOMEBODY)
         await until_status(db, first, "paused")
         assert claimed not in backend.called("pause")
 
@@ -263,7 +264,7 @@ async def test_a_backend_that_stays_away_ends_in_failed(db: Database, status: st
         await until_status(db, sandbox_id, "failed")
         assert (await row_of(db, sandbox_id)).status_reason == reason
         backend.times = 0
-        await life.request_resume(sandbox_id)
+        await life.request_resume(sandbox_id, SOMEBODY)
         await until_status(db, sandbox_id, "running")
 
 
@@ -312,7 +313,7 @@ async def test_a_defect_of_a_backend_ends_in_failed_and_stops_nobody_else(db: Da
         await until(lambda: len(backend.called("destroy")) > 1)
         assert await status_of(db, gone) == "deleting"
         assert "internal error" in ((await row_of(db, bad)).status_reason or "")
-        await life.request_delete(bad)
+        await life.request_delete(bad, SOMEBODY)
 
 
 async def test_a_limit_that_cannot_be_read_is_the_sandboxs_trouble_alone(db: Database) -> None:

@@ -16,7 +16,9 @@ from daemon.sandboxes.deadlines import Deadlines
 from daemon.sandboxes.reconciler import RESTARTS, Reconciler
 from daemon.sandboxes.status import STATUSES
 from daemon.store import sandboxes as store
+from daemon.store import wishes
 from tests.sandboxes.fakes import (
+    SOMEBODY,
     BadInventory,
     Good,
     Slow,
@@ -182,7 +184,7 @@ async def test_who_is_resumed_while_a_stray_is_stopped_waits_for_it(db: Database
     async with running(life.run) as nursery:
         nursery.start_soon(reconciler(db, backend).once)
         await until(lambda: backend.called("pause"))
-        await life.request_resume(sandbox_id)
+        await life.request_resume(sandbox_id, SOMEBODY)
         backend.gate.set()
         await until_status(db, sandbox_id, "running")
     assert backend.calls == [("pause", sandbox_id), ("start", sandbox_id)]
@@ -197,7 +199,7 @@ async def test_who_is_being_resumed_is_no_stray(db: Database) -> None:
     class Between:
         async def run(self, op: Any, *args: Any, **kwargs: Any) -> Any:
             if op is store.take_lease:
-                await db.run(store.request_status, sandbox_id, "resuming")
+                await db.run(wishes.request_status, sandbox_id, "resuming", SOMEBODY)
             return await db.run(op, *args, **kwargs)
 
     await reconciler(Between(), backend).once()
@@ -234,7 +236,7 @@ async def test_a_crash_loop_ends_in_failed_with_its_reason(db: Database) -> None
     await one.once()
     found = await row_of(db, sandbox_id)
     assert (found.status, found.status_reason) == ("failed", DETAIL)
-    await lifecycle(db, backend).request_resume(sandbox_id)
+    await lifecycle(db, backend).request_resume(sandbox_id, SOMEBODY)
     await change(db, sandbox_id, status="running")
     await one.once()
     assert await status_of(db, sandbox_id) == "resuming"

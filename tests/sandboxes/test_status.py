@@ -10,7 +10,8 @@ import pytest
 from daemon.sandboxes import status
 from daemon.sandboxes.status import TRANSITIONS, IllegalStatus, may, sources
 from daemon.store import sandboxes as store
-from tests.sandboxes.fakes import add, row_of, status_of
+from daemon.store import wishes
+from tests.sandboxes.fakes import SOMEBODY, add, row_of, status_of
 
 if TYPE_CHECKING:
     from daemon.db.database import Connection, Database
@@ -61,7 +62,7 @@ async def test_a_generation_that_is_not_the_present_one_changes_nothing(db: Data
     """A finishing job never overwrites a newer wish."""
     sandbox_id = await add(db, "creating")
     seen = await row_of(db, sandbox_id)
-    await db.run(store.request_status, sandbox_id, "deleting")
+    await db.run(wishes.request_status, sandbox_id, "deleting", SOMEBODY)
     assert await db.run(store.change_status, sandbox_id, "running", generation=seen.generation) is None
     assert await status_of(db, sandbox_id) == "deleting"
 
@@ -71,7 +72,7 @@ async def test_a_local_sandbox_is_neither_paused_nor_resumed(db: Database, befor
     """Contract, section 7: local sandboxes are never paused; the store itself refuses."""
     sandbox_id = await add(db, before, "local")
     with pytest.raises(IllegalStatus) as raised:
-        await db.run(store.request_status, sandbox_id, after)
+        await db.run(wishes.request_status, sandbox_id, after, SOMEBODY)
     assert (raised.value.status, raised.value.kind) == (before, "local")
     assert await status_of(db, sandbox_id) == before
 
@@ -79,7 +80,7 @@ async def test_a_local_sandbox_is_neither_paused_nor_resumed(db: Database, befor
 async def test_who_resumes_a_failed_sandbox_starts_with_a_clean_record(db: Database) -> None:
     """Failures in the past must not end the next try of a person early."""
     sandbox_id = await add(db, "failed", failures=4, failed_at="now")
-    await db.run(store.request_status, sandbox_id, "resuming")
+    await db.run(wishes.request_status, sandbox_id, "resuming", SOMEBODY)
     found = await row_of(db, sandbox_id)
     assert (found.failures, found.failed_at) == (0, None)
 
@@ -87,4 +88,4 @@ async def test_who_resumes_a_failed_sandbox_starts_with_a_clean_record(db: Datab
 async def test_a_sandbox_that_does_not_exist_is_not_an_illegal_status(db: Database) -> None:
     """Lesson: errors were shown as "not found"; here "not found" is only what is not there."""
     with pytest.raises(store.SandboxNotFound):
-        await db.run(store.request_status, "a123456789abcdef", "pausing")
+        await db.run(wishes.request_status, "a123456789abcdef", "pausing", SOMEBODY)

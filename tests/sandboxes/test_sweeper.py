@@ -17,7 +17,18 @@ from daemon.sandboxes.status import IllegalStatus
 from daemon.sandboxes.sweeper import Sweeper
 from daemon.store import sandboxes as store
 from tests.api.support import make_settings
-from tests.sandboxes.fakes import Good, add, change, lifecycle, row_of, running, status_of, until, until_status
+from tests.sandboxes.fakes import (
+    SOMEBODY,
+    Good,
+    add,
+    change,
+    lifecycle,
+    row_of,
+    running,
+    status_of,
+    until,
+    until_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +157,7 @@ async def test_of_sweeper_and_user_one_wins(db: Database) -> None:
 
     async def user() -> None:
         try:
-            await life.request_pause(sandbox_id)
+            await life.request_pause(sandbox_id, SOMEBODY)
         except IllegalStatus as error:
             refused.append(error.status)
 
@@ -190,7 +201,7 @@ async def test_a_request_in_the_same_moment_on_another_replica_keeps_it_awake(db
         nursery.start_soon(one.once)
         await db_.claimed.wait()
         assert await status_of(db, sandbox_id) == "pausing"
-        await life.request_pause(await add(db, "running"))  # the life cycle looks, and leaves it alone
+        await life.request_pause(await add(db, "running"), SOMEBODY)  # the life cycle looks, and leaves it alone
         await until(lambda: len(backend.called("pause")) == 1)
         elsewhere.touch(sandbox_id)
         await elsewhere.flush()
@@ -224,7 +235,7 @@ async def test_who_is_deleted_after_the_claim_is_deleted(db: Database) -> None:
     async with running(life.run) as nursery:
         nursery.start_soon(sweeper(db_, Activity(db), owner=life.owner).once)
         await db_.claimed.wait()
-        await life.request_delete(sandbox_id)
+        await life.request_delete(sandbox_id, SOMEBODY)
         db_.go_on.set()
         await until_status(db, sandbox_id, None)
     assert backend.calls == [("destroy", sandbox_id)]

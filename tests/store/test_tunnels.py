@@ -10,6 +10,7 @@ import trio
 
 from daemon.ids import new_id
 from daemon.store import tunnels
+from daemon.store.audit import Actor
 from daemon.store.tunnels import NewLocalSandbox
 from daemon.store.workspaces import NotAllowed, WorkspaceNotFound
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     Conn = psycopg.Connection[TupleRow]
 
 W, BOX, OTHER = "w" * 16, "b" * 16, "o" * 16
+IP = "192.0.2.1"
+DEV = Actor("dev", IP)
 SETUP = f"""
 INSERT INTO users (id, username) VALUES ('dev', 'Dev'), ('guest', 'Guest'), ('stranger', 'Stranger');
 INSERT INTO workspaces (id, name) VALUES ('{W}', 'Work');
@@ -75,51 +78,51 @@ def events(conn: Conn) -> int:
 
 
 def test_a_code_lets_one_machine_in(conn: Conn) -> None:
-    expires_at = tunnels.create_code(conn, b"code", W, "dev")
+    expires_at = tunnels.create_code(conn, b"code", W, DEV)
     assert 590 < one(conn, "SELECT extract(epoch FROM %s - now())::float8", expires_at) <= 600
-    assert tunnels.redeem_code(conn, b"wrong", new()) is None
+    assert tunnels.redeem_code(conn, b"wrong", new(), IP) is None
     wanted = new("ada's laptop")
-    made = tunnels.redeem_code(conn, b"code", wanted)
+    made = tunnels.redeem_code(conn, b"code", wanted, IP)
     assert made is not None
     assert (made.id, made.workspace_id, made.name, made.type, made.status, made.created_by) == (
         wanted.id, W, "ada's laptop", "local", "offline", "dev",
     )  # fmt: skip
     assert made.agent_info is None
-    assert tunnels.redeem_code(conn, b"code", new()) is None
+    assert tunnels.redeem_code(conn, b"code", new(), IP) is None
     found = tunnels.find_tunnel(conn, made.id)
     assert found == tunnels.Tunnel(wanted.tunnel_token_hash, W, "offline", allowed=True)
 
 
 def test_a_machine_without_a_name_gets_one(conn: Conn) -> None:
-    tunnels.create_code(conn, b"code", W, "dev")
-    made = tunnels.redeem_code(conn, b"code", new())
+    tunnels.create_code(conn, b"code", W, DEV)
+    made = tunnels.redeem_code(conn, b"code", new(), IP)
     assert made is not None
     assert made.name == f"machine-{made.id[:4]}"
 
 
 def test_who_may_make_a_code(conn: Conn) -> None:
     with pytest.raises(NotAllowed):
-        tunnels.create_code(conn, b"code", W, "guest")
+        tunnels.create_code(conn, b"code", W, Actor("guest", IP))
     with pytest.raises(WorkspaceNotFound):
-        tunnels.create_code(conn, b"code", W, "stranger")
+        tunnels.create_code(conn, b"code", W, Actor("stranger", IP))
     assert one(conn, "SELECT count(*) FROM agent_codes") == 0
 
 
 @pytest.mark.parametrize("revocation", [*REVOCATIONS, "UPDATE agent_codes SET expires_at = now()"])
 def test_a_code_ends_with_what_it_stands_on(conn: Conn, revocation: str) -> None:
-    tunnels.create_code(conn, b"code", W, "dev")
+    tunnels.create_code(conn, b"code", W, DEV)
     conn.execute(revocation.encode())
-    assert tunnels.redeem_code(conn, b"code", new()) is None
+    assert tunnels.redeem_code(conn, b"code", new(), IP) is None
     assert one(conn, "SELECT count(*) FROM sandboxes WHERE type = 'local'") == 2
 
 
 async def test_of_many_at_once_one_gets_in(db: Database) -> None:
     await db.run(lambda conn: conn.execute(SETUP.encode()) and None)
-    await db.run(tunnels.create_code, b"code", W, "dev")
+    await db.run(tunnels.create_code, b"code", W, DEV)
     outcomes: list[SandboxRow | None] = []
 
     async def redeem() -> None:
-        outcomes.append(await db.run(tunnels.redeem_code, b"code", new()))
+        outcomes.append(await db.run(tunnels.redeem_code, b"code", new(), IP))
 
     async with trio.open_nursery() as nursery:
         for _ in range(8):
@@ -139,11 +142,11 @@ async def test_a_code_and_the_end_of_its_workspace_at_once(db: Database) -> None
         conn.execute("UPDATE sandboxes SET status = 'deleting'")
 
     async def redeem(hashed: bytes) -> None:
-        outcomes.append(await db.run(tunnels.redeem_code, hashed, new()))
+        outcomes.append(await db.run(tunnels.redeem_code, hashed, new(), IP))
 
     codes = [b"code%d" % number for number in range(4)]
     for code in codes:
-        await db.run(tunnels.create_code, code, W, "dev")
+        await db.run(tunnels.create_code, code, W, DEV)
     async with trio.open_nursery() as nursery:
         for code in codes:
             nursery.start_soon(redeem, code)
