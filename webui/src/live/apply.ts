@@ -1,4 +1,4 @@
-import type { QueryClient, QueryKey } from "@tanstack/react-query";
+import type { Query, QueryClient, QueryKey } from "@tanstack/react-query";
 import { keys } from "@/api/queries";
 import type { Me, Sandbox, Workspace } from "@/api/schema.gen";
 
@@ -47,10 +47,25 @@ function applyMember(client: QueryClient, event: LiveEvent): void {
   }
 }
 
-/** Change what is shown. A fetch that is under way may have been answered before the event, so it begins again. */
+/** Change what is shown. An answer that is under way may be older than the event, so it is asked again. */
 function change<T>(client: QueryClient, queryKey: QueryKey, how: (value: T) => T): void {
   client.setQueryData<T>(queryKey, (value) => (value === undefined ? undefined : how(value)));
-  if (client.getQueryState(queryKey)?.fetchStatus === "fetching") void client.invalidateQueries({ queryKey });
+  const query = client.getQueryCache().find({ queryKey, exact: true });
+  if (query?.state.fetchStatus === "fetching") askAgain(client, query);
+}
+
+/** Ask everything that is shown again, and all else when it is looked at: something may have been missed. */
+export function askAllAgain(client: QueryClient): void {
+  for (const query of client.getQueryCache().getAll()) askAgain(client, query);
+}
+
+/** Ask again, now or, where a first answer is under way that cannot be given up, after it. */
+function askAgain(client: QueryClient, query: Query): void {
+  const underWay = query.promise;
+  const invalidate = () => client.invalidateQueries({ queryKey: query.queryKey, exact: true });
+  const fetching = query.state.fetchStatus === "fetching";
+  void invalidate();
+  if (fetching && query.promise === underWay) underWay?.catch(() => undefined).then(invalidate);
 }
 
 /** The list with the one of this id put in the place of the old one, added at its end, or taken out. */

@@ -1,6 +1,6 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { Store } from "@/lib/store";
-import { applyEvent, type LiveEvent } from "./apply";
+import { applyEvent, askAllAgain, type LiveEvent } from "./apply";
 import { EventStream, type LiveState } from "./stream";
 import type { FromWorker, ToWorker } from "./worker";
 
@@ -28,7 +28,7 @@ export function startLive(client: QueryClient): void {
       if (message.state.kind !== "live" || before === "live") return;
     }
     // What happened before this moment may have been missed.
-    void client.invalidateQueries();
+    askAllAgain(client);
   };
   send = typeof SharedWorker === "undefined" ? ownStream(take) : sharedStream(take);
   addEventListener("online", () => send({ type: "retry" }));
