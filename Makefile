@@ -11,6 +11,7 @@ OPENCODE := .cache/opencode
 OPENCODE_INSTALLED := $(OPENCODE)/.installed-$(OPENCODE_VERSION)
 PROXY_INSTALLED := $(OPENCODE)/.installed-proxy-$(PROXY_VERSION)
 AUTOBAHN := .cache/autobahn
+WHEELS := dist
 AUTOBAHN_INSTALLED := $(AUTOBAHN)/.installed-$(AUTOBAHN_VERSION)
 # The redirection makes it a command for the shell, which `command` needs.
 OPENCODE_GIVEN := $(or $(OPENCODE_BIN),$(shell command -v opencode 2>/dev/null))
@@ -77,9 +78,11 @@ webui: $(WEBUI)
 types: $(PACKAGES) $(WEBUI_INSTALLED)
 	$(BIN)/python scripts/write_types.py
 
+# A build leaves copies behind, which the next one would pack, too.
 wheel: $(PACKAGES) $(WEBUI)
-	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	@ls dist/cli_server-*.whl
+	@rm -rf build/lib
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
+	@ls $(WHEELS)/cli_server-*.whl
 
 bench: setup $(PROXY_INSTALLED)
 	$(BIN)/python -m bench $(ARGS)
