@@ -37,7 +37,7 @@ def test_more_tabs_than_connections_are_all_live(person: Callable[[str], Person]
 
 
 def test_the_daemon_restarts_under_an_open_page(site: Site, person: Callable[[str], Person]) -> None:
-    """kill -9: the page says since when, shows nothing as fresh, and recovers by itself with what happened meanwhile."""
+    """kill -9: the page says since when, shows nothing as fresh, and recovers by itself."""
     ada = person("ada")
     page = ada.page(f"/w/{ada.workspace}/members")
     expect(page.get_by_text(ada.username).first).to_be_visible()
