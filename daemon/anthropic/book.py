@@ -3,6 +3,8 @@
 A call's end must not wait for the database, and an absent database must not lose what was counted. So calls only add to
 sums in memory, and :meth:`UsageBook.run` writes them, everything that came meanwhile in one transaction. Where a
 connection breaks in the middle of a commit, PostgreSQL is asked afterwards whether that transaction was committed.
+
+The same transaction counts the requests of each hour, of which people see the last day.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import structlog
 import trio
 
 from daemon.db.database import Connection, DatabaseUnavailable
-from daemon.store.usage import UsageEntry, add_usage, was_committed
+from daemon.store.usage import HourEntry, UsageEntry, add_usage, was_committed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,7 @@ LAST_FLUSH_SECONDS: Final = 5.0  # at shutdown, for one small transaction, and t
 P = ParamSpec("P")
 T = TypeVar("T")
 Key = tuple[date, str, str, str]
+HourKey = tuple[datetime, str, str]
 
 
 class Runner(Protocol):
@@ -44,9 +47,9 @@ class Runner(Protocol):
         ...
 
 
-def utc_today() -> date:
-    """The day to which usage belongs."""
-    return datetime.now(UTC).date()
+def utc_now() -> datetime:
+    """The time whose day and hour usage belongs to."""
+    return datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class _Batch:
     """What one transaction writes. ``transaction`` is its id as soon as one has begun."""
 
     entries: list[UsageEntry]
+    hours: list[HourEntry]
     transaction: str | None = field(default=None)
 
     def began(self, transaction: str) -> None:
@@ -70,15 +74,16 @@ class UsageBook:
         self,
         database: Runner,
         *,
-        today: Callable[[], date] = utc_today,
+        now: Callable[[], datetime] = utc_now,
         most_sums: int = MOST_SUMS,
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._database = database
-        self._today = today
+        self._now = now
         self._most_sums = most_sums
         self._first_pause = first_pause
         self._sums: dict[Key, UsageEntry] = {}
+        self._hours: dict[HourKey, int] = {}
         self._batch: _Batch | None = None
         self._added = trio.Event()
         self.lost = 0
@@ -90,7 +95,8 @@ class UsageBook:
 
     def add(self, workspace_id: str, sandbox_id: str, usage: Usage) -> None:
         """Take one call into the book. Never waits."""
-        key = (self._today(), workspace_id, sandbox_id, usage.model)
+        now = self._now()
+        key = (now.date(), workspace_id, sandbox_id, usage.model)
         kept = self._sums.get(key)
         if kept is None and self.waiting >= self._most_sums:
             if not self.lost:
@@ -98,7 +104,13 @@ class UsageBook:
             self.lost += usage.requests
             return
         self._sums[key] = _sum(kept or UsageEntry(*key, 0, 0, 0, 0, 0), usage)
+        self._count_hour((_hour_of(now), workspace_id, sandbox_id), usage.requests)
         self._added.set()
+
+    def _count_hour(self, key: HourKey, requests: int) -> None:
+        """There are more hours than days: where memory ends for them, the books go on without them."""
+        if key in self._hours or len(self._hours) < self._most_sums:
+            self._hours[key] = self._hours.get(key, 0) + requests
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write what is added, for ever; cancelled, try once more to write the rest."""
@@ -132,11 +144,14 @@ class UsageBook:
         """Write until nothing waits. Raises :class:`DatabaseUnavailable`; what was not written stays."""
         while self.waiting:
             if self._batch is None:
-                self._batch = _Batch(list(self._sums.values()))
+                hours = [HourEntry(*key, requests) for key, requests in self._hours.items()]
+                self._batch = _Batch(list(self._sums.values()), hours)
                 self._sums.clear()
+                self._hours.clear()
                 self._added = trio.Event()
             if await self._must_be_written(self._batch):
-                await self._database.run(add_usage, self._batch.entries, self._batch.began)
+                batch = self._batch
+                await self._database.run(add_usage, batch.entries, batch.began, hours=batch.hours)
             self._batch = None
 
     async def _must_be_written(self, batch: _Batch) -> bool:
@@ -147,6 +162,10 @@ class UsageBook:
         if committed is None:
             raise DatabaseUnavailable("an earlier attempt is still under way")
         return not committed
+
+
+def _hour_of(time: datetime) -> datetime:
+    return time.replace(minute=0, second=0, microsecond=0)
 
 
 def _sum(kept: UsageEntry, usage: Usage) -> UsageEntry:

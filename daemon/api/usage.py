@@ -1,4 +1,4 @@
-"""Routes that tell what the LLM calls of a sandbox or a workspace cost."""
+"""Routes that tell what the LLM calls of a sandbox or a workspace cost, and how many there were lately."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daemon.api.openapi import Answer, describe
 from daemon.api.parts import parts
 from daemon.api.problems import invalid
 from daemon.api.sandboxes import authorized
-from daemon.api.shapes import Shape, answer
+from daemon.api.shapes import Shape, Time, answer
 from daemon.auth.roles import Action
 from daemon.store import usage as store
 from daemon.store import workspaces
@@ -30,6 +30,7 @@ blueprint = Blueprint("usage", __name__)
 
 _DEFAULT_DAYS: Final = 30  # a month's view, without a question
 _MOST_DAYS: Final = 366  # a year by day and model is some thousand rows
+_HOURS: Final = 24  # of activity: a day at a glance; the table keeps two (daemon.store.access)
 
 
 class Tokens(Shape):
@@ -55,6 +56,20 @@ class Usage(Shape):
 
     days: list[UsageDay]
     totals: Tokens
+
+
+class SandboxActivity(Shape):
+    """A sandbox's LLM calls in each of the hours."""
+
+    sandbox_id: str
+    requests: list[int]
+
+
+class Activity(Shape):
+    """LLM calls by hour. ``hours``: when each begins (UTC), the oldest first; the last one is not over yet."""
+
+    hours: list[Time]
+    sandboxes: list[SandboxActivity]
 
 
 def _usage(rows: Sequence[UsageRow]) -> Usage:
@@ -139,3 +154,24 @@ async def workspace_usage(workspace_id: str) -> Response:
         return store.read_usage(conn, "workspace_id", workspace_id, first, last, by_sandbox=by_sandbox)
 
     return answer(_usage(await parts().db.run(read, guard.current_user().id)))
+
+
+def last_hours(now: datetime) -> list[datetime]:
+    """When each of the last hours began, the present one last."""
+    present = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return [present - timedelta(hours=back) for back in reversed(range(_HOURS))]
+
+
+@blueprint.get("/api/workspaces/<workspace_id>/activity")
+@describe({200: Answer("By hour and sandbox; one that is not there made no calls.", Activity)}, problems=[404])
+async def workspace_activity(workspace_id: str) -> Response:
+    """How many LLM calls a workspace's sandboxes made in the last 24 hours."""
+    hours = last_hours(datetime.now(UTC))
+
+    def read(conn: Connection, user_id: str) -> dict[str, list[int]]:
+        workspaces.authorize(conn, workspace_id, user_id, Action.VIEW)
+        return store.read_hours(conn, workspace_id, hours)
+
+    found = await parts().db.run(read, guard.current_user().id)
+    made = [SandboxActivity(sandbox_id=sandbox_id, requests=requests) for sandbox_id, requests in found.items()]
+    return answer(Activity(hours=hours, sandboxes=made))

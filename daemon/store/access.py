@@ -129,6 +129,8 @@ def still_held(conn: Connection, holds: Iterable[Hold], action: Action) -> set[H
 
 # Kept for clients that resume /api/events; more than a day away, a client loads everything anew.
 _EVENT_SECONDS = 24 * 3600
+# People see the last 24; what a book that waited for the database, or a replica with a late clock, adds is still seen.
+_HOURS_SECONDS = 48 * 3600
 _FORGOTTEN_FAILURES_SECONDS = 24 * 3600  # longer than any block, and than any failure counts (daemon.auth.throttle)
 
 _EXPIRED = (
@@ -146,12 +148,13 @@ _EXPIRED = (
         " AND id <= (SELECT max(id) FROM events WHERE at < now() - make_interval(secs => %s))",
         _EVENT_SECONDS,
     ),
+    ("DELETE FROM usage_hourly WHERE hour < now() - make_interval(secs => %s)", _HOURS_SECONDS),
     ("DELETE FROM audit WHERE at < now() - make_interval(secs => %s)", audit.KEPT_SECONDS),
 )
 
 
 def purge_expired(conn: Connection) -> int:
-    """Remove what has run out: sessions, tickets, codes, old events, failures, audit entries. How many went."""
+    """Remove what has run out: sessions, tickets, codes, old events, failures, hours, audit entries. How many went."""
     return sum(
         conn.execute(query.encode(), None if seconds is None else (seconds,)).rowcount for query, seconds in _EXPIRED
     )

@@ -1,16 +1,16 @@
-"""What the sandboxes' LLM calls cost, by day and model."""
+"""What the sandboxes' LLM calls cost, by day and model, and how many there were lately, by hour."""
 
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from datetime import date  # noqa: TC003 - class_row reads the annotations
+from datetime import date, datetime  # noqa: TC003 - class_row reads the annotations
 from typing import TYPE_CHECKING, Literal
 
 from psycopg import errors
 from psycopg.rows import class_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from daemon.db.database import Connection
 
@@ -30,6 +30,16 @@ class UsageEntry:
     cache_write_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class HourEntry:
+    """How many requests are added to one hour. ``hour`` is when it begins, in UTC."""
+
+    hour: datetime
+    workspace_id: str
+    sandbox_id: str
+    requests: int
+
+
 _ADD = """
     INSERT INTO usage_daily AS kept (day, workspace_id, sandbox_id, model, requests,
                                      input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
@@ -41,10 +51,20 @@ _ADD = """
         cache_read_tokens = kept.cache_read_tokens + excluded.cache_read_tokens,
         cache_write_tokens = kept.cache_write_tokens + excluded.cache_write_tokens
 """
+_ADD_HOUR = """
+    INSERT INTO usage_hourly AS kept (hour, workspace_id, sandbox_id, requests) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (sandbox_id, hour) DO UPDATE SET requests = kept.requests + excluded.requests
+"""
 
 
-def add_usage(conn: Connection, entries: Iterable[UsageEntry], began: Callable[[str], None] | None = None) -> None:
-    """Add the entries to the books.
+def add_usage(
+    conn: Connection,
+    entries: Iterable[UsageEntry],
+    began: Callable[[str], None] | None = None,
+    *,
+    hours: Iterable[HourEntry] = (),
+) -> None:
+    """Add the entries to the books, and the requests among them to their hours.
 
     ``began`` is told the transaction's id before anything is written: with it :func:`was_committed` answers whether
     the entries are in the books, should the connection break in the middle of the commit.
@@ -56,6 +76,8 @@ def add_usage(conn: Connection, entries: Iterable[UsageEntry], began: Callable[[
     # In one order everywhere, so that two replicas never wait for each other.
     rows = sorted((astuple(entry) for entry in entries), key=lambda row: row[:4])
     conn.cursor().executemany(_ADD, rows)
+    counted = sorted((astuple(entry) for entry in hours), key=lambda row: row[:3])
+    conn.cursor().executemany(_ADD_HOUR, counted)
 
 
 def was_committed(conn: Connection, transaction: str) -> bool | None:
@@ -107,3 +129,18 @@ def read_usage(
             ).encode(),
             (id_, first, last),
         ).fetchall()
+
+
+def read_hours(conn: Connection, workspace_id: str, hours: Sequence[datetime]) -> dict[str, list[int]]:
+    """Requests in each of ``hours``, by sandbox, of those sandboxes of a workspace that are there and made any."""
+    places = {hour: place for place, hour in enumerate(hours)}
+    rows = conn.execute(
+        "SELECT u.sandbox_id, u.hour, u.requests FROM usage_hourly u"
+        " JOIN sandboxes s ON s.id = u.sandbox_id AND s.workspace_id = u.workspace_id"
+        " WHERE u.workspace_id = %s AND u.hour = ANY(%s) ORDER BY s.created_at, s.id",
+        (workspace_id, list(hours)),
+    ).fetchall()
+    found: dict[str, list[int]] = {}
+    for sandbox_id, hour, requests in rows:
+        found.setdefault(sandbox_id, [0] * len(places))[places[hour]] = requests
+    return found

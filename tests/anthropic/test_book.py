@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import psycopg
@@ -13,7 +13,7 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
-from daemon.anthropic.book import MOST_SUMS, Runner, UsageBook, utc_today
+from daemon.anthropic.book import MOST_SUMS, Runner, UsageBook, utc_now
 from daemon.anthropic.meter import Usage
 from daemon.db.database import Connection, Database, DatabaseUnavailable
 from daemon.store.usage import UsageEntry, add_usage, was_committed
@@ -26,7 +26,9 @@ pytestmark = pytest.mark.needs("postgres")
 
 P = ParamSpec("P")
 T = TypeVar("T")
-DAY = date(2026, 2, 28)
+NOW = datetime(2026, 2, 28, 17, 42, 59, 7, tzinfo=UTC)
+HOUR = datetime(2026, 2, 28, 17, tzinfo=UTC)
+DAY = NOW.date()
 USAGE = Usage("claude-sonnet-4-5", 1, 10, 20, 30, 40)
 
 
@@ -60,6 +62,12 @@ def _rows(conn: Connection) -> list[tuple[object, ...]]:
     return conn.execute("SELECT * FROM usage_daily ORDER BY day, workspace_id, sandbox_id, model").fetchall()
 
 
+def _hours(conn: Connection) -> list[tuple[object, ...]]:
+    return conn.execute(
+        "SELECT hour, workspace_id, sandbox_id, requests::int FROM usage_hourly ORDER BY hour, sandbox_id"
+    ).fetchall()
+
+
 def _sums(conn: Connection) -> tuple[int, ...]:
     row = conn.execute(
         "SELECT sum(requests)::int, sum(input_tokens)::int, sum(output_tokens)::int,"
@@ -70,7 +78,7 @@ def _sums(conn: Connection) -> tuple[int, ...]:
 
 
 def make_book(runner: Runner, most_sums: int = MOST_SUMS) -> UsageBook:
-    return UsageBook(runner, today=lambda: DAY, first_pause=0.001, most_sums=most_sums)
+    return UsageBook(runner, now=lambda: NOW, first_pause=0.001, most_sums=most_sums)
 
 
 @asynccontextmanager
@@ -102,21 +110,48 @@ async def test_usage_is_booked_by_day_workspace_sandbox_and_model(db: Database) 
         (DAY, "w1", "s1", "claude-sonnet-4-5", 2, 20, 40, 60, 80),
         (DAY, "w2", "s2", "claude-sonnet-4-5", 1, 10, 20, 30, 40),
     ]
+    assert await db.run(_hours) == [(HOUR, "w1", "s1", 3), (HOUR, "w2", "s2", 1)]
 
 
 async def test_a_new_day_is_a_new_row(db: Database) -> None:
-    days = [date(2026, 2, 28), date(2026, 3, 1)]
-    book = UsageBook(db, today=lambda: days[0])
+    times = [NOW, NOW + timedelta(days=1)]
+    book = UsageBook(db, now=lambda: times[0])
     async with running(book):
         book.add("w", "s", USAGE)
-        days.pop(0)
+        times.pop(0)
         book.add("w", "s", USAGE)
         await written(book)
     assert [row[0] for row in await db.run(_rows)] == [date(2026, 2, 28), date(2026, 3, 1)]
+    assert [row[0] for row in await db.run(_hours)] == [HOUR, HOUR + timedelta(days=1)]
 
 
-def test_the_day_is_one_of_utc() -> None:
-    assert abs((utc_today() - date.today()).days) <= 1
+async def test_a_new_hour_is_a_new_row_of_the_hours_only(db: Database) -> None:
+    times = [NOW, NOW + timedelta(hours=1)]
+    book = UsageBook(db, now=lambda: times[0])
+    async with running(book):
+        book.add("w", "s", USAGE)
+        times.pop(0)
+        book.add("w", "s", USAGE)
+        await written(book)
+    assert await db.run(_hours) == [(HOUR, "w", "s", 1), (HOUR + timedelta(hours=1), "w", "s", 1)]
+    assert await db.run(_rows) == [(DAY, "w", "s", USAGE.model, 2, 20, 40, 60, 80)]
+
+
+async def test_where_memory_ends_for_hours_the_books_go_on(db: Database) -> None:
+    times = iter([NOW + timedelta(hours=number) for number in range(3)])
+    book = UsageBook(db, now=lambda: next(times), most_sums=2)
+    for _ in range(3):
+        book.add("w", "s", USAGE)
+    assert (book.waiting, book.lost) == (1, 0)
+    async with running(book):
+        await written(book)
+    assert [row[3] for row in await db.run(_hours)] == [1, 1]
+    assert await db.run(_sums) == (3, 30, 60, 90, 120)
+
+
+def test_the_time_is_one_of_utc() -> None:
+    assert utc_now().utcoffset() == timedelta(0)
+    assert abs(utc_now() - datetime.now().astimezone()) < timedelta(minutes=1)
 
 
 async def test_many_calls_at_once_and_two_replicas_make_the_right_sums(db: Database) -> None:
@@ -147,6 +182,7 @@ async def test_nothing_is_lost_and_nothing_is_double(db: Database, way: str) -> 
         unsteady.fails = ""
         await written(book)
     assert await db.run(_sums) == (2, 20, 40, 60, 80)
+    assert await db.run(_hours) == [(HOUR, "w", "s", 2)]
 
 
 async def test_a_server_that_cannot_be_reached_is_tried_again(db: Database) -> None:

@@ -58,6 +58,10 @@ def test_what_has_run_out_goes_and_nothing_else(conn: psycopg.Connection[TupleRo
         "INSERT INTO agent_codes (code_hash, workspace_id, created_by, expires_at) VALUES"
         " ('live', 'w', 'u', now() + interval '1 minute'), ('over', 'w', 'u', now())"
     )
+    conn.execute(
+        "INSERT INTO usage_hourly SELECT now() - make_interval(hours => hours), 'w', 'b', 1"
+        " FROM unnest(ARRAY[0, 47, 49, 60, 70, 80]) AS hours"
+    )
     conn.execute("DELETE FROM events")
     conn.execute(
         "INSERT INTO events (kind, workspace_id, at) SELECT 'k', 'w', now() - make_interval(hours => hours)"
@@ -65,12 +69,13 @@ def test_what_has_run_out_goes_and_nothing_else(conn: psycopg.Connection[TupleRo
     )
     first = ids(conn, "SELECT id FROM events")[0]
     assert isinstance(first, int)
-    assert access.purge_expired(conn) == 1 + 1 + 1 + 2 + 3
+    assert access.purge_expired(conn) == 1 + 1 + 1 + 2 + 3 + 4
     assert ids(conn, "SELECT token_hash FROM tickets") == [b"live"]
     assert ids(conn, "SELECT id FROM sessions") == ["s", "t"]
     assert ids(conn, "SELECT code_hash FROM agent_codes") == [b"live"]
     assert ids(conn, "SELECT token_hash FROM sandbox_cookies") == [b"live"]
     assert ids(conn, "SELECT bucket FROM login_failures") == ["blocked", "new"]
+    assert ids(conn, "SELECT count(*) FROM usage_hourly WHERE hour >= now() - interval '48 hours'") == [2]
     # The oldest, without a gap: one that is younger but stands before an old one would leave it unreachable.
     assert ids(conn, "SELECT id FROM events") == [first + 3, first + 4]
     assert access.purge_expired(conn) == 0
