@@ -67,8 +67,19 @@ class SandboxChange(Body):
     idle_timeout: Duration | None = Field(default_factory=lambda: None)
 
 
+class Creator(Shape):
+    """Who made a sandbox, or the code by which a machine joined."""
+
+    id: str
+    username: str
+
+
 class Sandbox(Shape):
-    """A sandbox. ``url`` holds no secret. ``agentInfo``: what a local one's machine said of itself."""
+    """A sandbox. ``url`` holds no secret.
+
+    A local one has no limits and no idle timeout: they are null. ``agentInfo``: what its machine said of itself.
+    ``createdBy`` is null when the user is gone.
+    """
 
     id: str
     workspace_id: str
@@ -82,9 +93,10 @@ class Sandbox(Shape):
     last_activity_at: Time
     paused_at: Time | None
     last_heartbeat_at: Time | None
-    idle_timeout: str
-    cpu: str
-    memory: str
+    idle_timeout: str | None
+    cpu: str | None
+    memory: str | None
+    created_by: Creator | None
     agent_info: dict[str, str] | None
 
 
@@ -92,6 +104,7 @@ def sandbox_shape(parts: ApiParts, row: SandboxRow) -> Sandbox:
     """The row as the API shows it, with the server's values where it has none of its own."""
     settings = parts.settings
     seen = parts.last_activity(row.id)
+    local = row.type == LOCAL
     return Sandbox(
         id=row.id,
         workspace_id=row.workspace_id,
@@ -99,17 +112,27 @@ def sandbox_shape(parts: ApiParts, row: SandboxRow) -> Sandbox:
         type=row.type,
         status=row.status,
         status_reason=row.status_reason,
-        is_local=row.type == LOCAL,
+        is_local=local,
         url=settings.host_origin(f"oc-{row.id}") + "/",
         created_at=row.created_at,
         last_activity_at=row.last_activity_at if seen is None else max(seen, row.last_activity_at),
         paused_at=row.paused_at,
         last_heartbeat_at=row.last_heartbeat_at,
-        idle_timeout=row.idle_timeout or values.duration_text(settings.idle_timeout),
-        cpu=row.cpu or f"{settings.agent_cpu_limit:g}",
-        memory=row.memory or values.size_text(settings.agent_memory_limit),
+        idle_timeout=None if local else row.idle_timeout or values.duration_text(settings.idle_timeout),
+        cpu=None if local else row.cpu or cpu_text(settings),
+        memory=None if local else row.memory or values.size_text(settings.agent_memory_limit),
+        created_by=_creator(row),
         agent_info=None if row.agent_info is None else dict(row.agent_info),
     )
+
+
+def _creator(row: SandboxRow) -> Creator | None:
+    return None if row.created_by is None or row.creator is None else Creator(id=row.created_by, username=row.creator)
+
+
+def cpu_text(settings: Settings) -> str:
+    """The cores that a sandbox may have, as the API writes them."""
+    return f"{settings.agent_cpu_limit:g}"
 
 
 def _check(field: str, text: str | None, parse: Callable[[str], float], most: float, accepted: str) -> None:

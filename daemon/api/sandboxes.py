@@ -157,14 +157,16 @@ async def get_sandbox(sandbox_id: str) -> Response:
 
 
 @blueprint.patch("/api/sandboxes/<sandbox_id>")
-@describe({200: Answer("Changed.", Sandbox)}, problems=[404])
+@describe({200: Answer("Changed.", Sandbox)}, problems=[404, 409])
 @takes(SandboxChange)
 async def change_sandbox(wanted: SandboxChange, sandbox_id: str) -> Response:
-    """Rename a sandbox, or change its idle timeout: developers and up."""
+    """Rename a sandbox, or change a cloud sandbox's idle timeout: developers and up."""
     check_timeout(wanted.idle_timeout)
 
     def change(conn: Connection, actor: Actor) -> SandboxRow:
         row = authorized(conn, sandbox_id, actor.user_id, Action.CHANGE_SANDBOX, lock=True)
+        if row.type == status.LOCAL and wanted.idle_timeout is not None:
+            raise LocalSandbox
         timeout = wanted.idle_timeout if "idle_timeout" in wanted.model_fields_set else row.idle_timeout
         return wishes.change_details(conn, row, wanted.name or row.name, timeout, actor)
 

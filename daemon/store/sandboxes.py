@@ -49,12 +49,15 @@ class SandboxRow:
     failures: int
     failed_at: datetime | None
     agent_info: Mapping[str, str] | None = None  # local: what the machine said of itself
+    creator: str | None = None  # the user name of created_by
 
 
+# What makes a SandboxRow, wherever the table is not given another name.
 COLUMNS = (
     "id, workspace_id, name, type, status, status_reason, generation, created_by, created_at, updated_at,"
     " last_activity_at, last_busy_at, paused_at, last_heartbeat_at, idle_timeout, cpu, memory, secret_version,"
-    " failures, failed_at, agent_info"
+    " failures, failed_at, agent_info,"
+    " (SELECT u.username FROM users u WHERE u.id = sandboxes.created_by) AS creator"
 )
 
 

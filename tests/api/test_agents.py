@@ -123,6 +123,7 @@ async def test_join(crew: Crew) -> None:
     shown = await body_of(await crew["guest"].get(f"/api/sandboxes/{joined['sandboxId']}"))
     assert (shown["type"], shown["isLocal"], shown["status"]) == ("local", True, "offline")
     assert (shown["name"], shown["agentInfo"], shown["lastHeartbeatAt"]) == ("ada's laptop", None, None)
+    assert shown["createdBy"]["username"] == "developer"
     assert joined["tunnelToken"] not in str(shown)
 
 

@@ -23,7 +23,7 @@ MEMBERS = set(ROLES)
 DEVELOPERS = MEMBERS - {"guest"}
 FIELDS = {
     "id", "workspaceId", "name", "type", "status", "statusReason", "isLocal", "url", "createdAt", "lastActivityAt",
-    "pausedAt", "lastHeartbeatAt", "idleTimeout", "cpu", "memory", "agentInfo",
+    "pausedAt", "lastHeartbeatAt", "idleTimeout", "cpu", "memory", "createdBy", "agentInfo",
 }  # fmt: skip
 
 
@@ -62,6 +62,7 @@ async def test_create_and_read(crew: Crew) -> None:
         "idleTimeout": "30m",
         "cpu": "2",
         "memory": "2Gi",
+        "createdBy": {"id": crew.id_of("developer"), "username": "developer"},
         "agentInfo": None,
     }
     assert made["createdAt"].endswith("Z")
@@ -128,6 +129,7 @@ CALLS: list[tuple[str, str, object, int, set[str]]] = [
     ("HEAD", "{box}/logs", None, 200, DEVELOPERS),
     ("GET", "{box}/usage", None, 200, MEMBERS),
     ("GET", "{workspace}/usage", None, 200, MEMBERS),
+    ("GET", "{workspace}/activity", None, 200, MEMBERS),
     ("DELETE", "{box}", None, 204, DEVELOPERS),
 ]
 
@@ -234,6 +236,38 @@ async def test_local_sandboxes(crew: Crew, status: str) -> None:
         assert (await crew["guest"].request(method, f"/api/sandboxes/{box}/{path}")).status_code == 403
     assert (await crew["owner"].delete(f"/api/sandboxes/{box}")).status_code == 204
     assert await crew.status_of(box) == "deleting"
+
+
+async def test_a_local_sandbox_has_no_limits_and_no_idle_timeout(crew: Crew) -> None:
+    """Nobody keeps them for a machine, so nobody may say or set them."""
+    box = await crew.box("running", "local")
+    path = f"/api/sandboxes/{box}"
+    shown = await body_of(await crew["guest"].get(path))
+    assert (shown["cpu"], shown["memory"], shown["idleTimeout"]) == (None, None, None)
+    response = await crew["owner"].patch(path, {"name": "new", "idleTimeout": "45m"})
+    assert (response.status_code, (await body_of(response))["code"]) == (409, "local_sandbox")
+    assert await body_of(await crew["guest"].get(path)) == shown
+    renamed = await body_of(await crew["owner"].patch(path, {"name": "new", "idleTimeout": None}))
+    assert renamed == shown | {"name": "new"}
+
+
+async def test_who_made_it(crew: Crew) -> None:
+    """Every answer and every list says it, after the maker has left too; when the user is gone, nobody."""
+    made = await body_of(await crew["developer"].post(f"{crew.path}/sandboxes", {}))
+    maker = {"id": crew.id_of("developer"), "username": "developer"}
+    path = f"/api/sandboxes/{made['id']}"
+    await crew.bench.execute("UPDATE sandboxes SET status = 'running'")
+    answers = [
+        await crew["owner"].patch(path, {"name": "new"}),
+        await crew["owner"].post(f"{path}/pause"),
+        await crew["guest"].get(path),
+    ]
+    await crew.remove("developer")
+    answers.append(await crew["guest"].get(path))
+    assert [(await body_of(response))["createdBy"] for response in answers] == [maker] * 4
+    assert [box["createdBy"] for box in await body_of(await crew["guest"].get(f"{crew.path}/sandboxes"))] == [maker]
+    await crew.bench.execute("DELETE FROM users WHERE id = %s", maker["id"])
+    assert (await body_of(await crew["guest"].get(path)))["createdBy"] is None
 
 
 # Changes
