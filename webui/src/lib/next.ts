@@ -2,8 +2,21 @@
 export function safeNext(next: unknown): string {
   if (typeof next !== "string" || !next.startsWith("/")) return "/";
   // A browser reads "/\t/host", "/\\host" and "//host" as another host; so it is asked itself.
-  const url = new URL(next, location.origin);
-  if (url.origin !== location.origin) return "/";
+  const url = parsed(next);
+  if (url === null || url.origin !== location.origin) return "/";
   const path = url.pathname + url.search + url.hash;
   return path.startsWith("//") || /^\/(login|register)([/?#]|$)/.test(path) ? "/" : path;
+}
+
+function parsed(next: string): URL | null {
+  try {
+    return new URL(next, location.origin);
+  } catch {
+    return null; // "//[": no address at all
+  }
+}
+
+/** Whether the server itself answers there, and not a page of this application. */
+export function isServerPath(path: string): boolean {
+  return /^\/(api|agent)\//.test(path);
 }
