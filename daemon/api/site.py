@@ -82,11 +82,11 @@ async def asset(name: str) -> Response:
     return await _file(name, asset=True)
 
 
-@blueprint.get("/<name>")
+@blueprint.get("/<stem>.<suffix>")  # with a dot: "/api" and the like are none of ours
 @hide
-async def beside(name: str) -> Response:
+async def beside(stem: str, suffix: str) -> Response:
     """A file beside the page: the icon, the script that is needed before anything is painted."""
-    return await _file(name, asset=False)
+    return await _file(f"{stem}.{suffix}", asset=False)
 
 
 @blueprint.app_errorhandler(404)
