@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, durationMs, span } from "./time";
+import { ago, durationMs, durationWords, span } from "./time";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -38,8 +38,24 @@ describe("durationMs", () => {
     ["30m", 30 * MINUTE],
     ["1h30m", 90 * MINUTE],
     ["90s", 90_000],
+    ["1.5h", 90 * MINUTE],
+    ["0s", null],
     ["0", null],
     [null, null],
     ["soon", null],
   ])("%s", (text, milliseconds) => expect(durationMs(text)).toBe(milliseconds));
+});
+
+describe("durationWords", () => {
+  it.each([
+    ["30m", "30 min"],
+    ["1h30m", "1 h 30 min"],
+    ["90s", "90 s"],
+    ["1.5h", "1.5 h"],
+    ["1d", "1 day"],
+    ["7d", "7 days"],
+    ["0", "never"],
+    ["0m", "never"],
+    ["soon", "soon"],
+  ])("%s: %s", (text, words) => expect(durationWords(text)).toBe(words));
 });

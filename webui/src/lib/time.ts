@@ -37,11 +37,26 @@ export function exactTime(time: number): string {
 
 const UNITS: Record<string, number> = { d: DAY, h: HOUR, m: MINUTE, s: 1000 };
 
+const DURATION = /^(\d+(\.\d+)?[dhms])+$/;
+const DURATION_PART = /([\d.]+)([dhms])/g;
+
 /** A duration of the API ("1h30m", "90s", "0") in milliseconds; `null` for never ("0") and for what is none. */
 export function durationMs(text: string | null): number | null {
-  if (text === null || !/^(\d+[dhms])+$/.test(text)) return null;
+  if (text === null || !DURATION.test(text)) return null;
   let total = 0;
-  for (const [, count, unit] of text.matchAll(/(\d+)([dhms])/g))
+  for (const [, count, unit] of text.matchAll(DURATION_PART))
     total += Number(count) * (UNITS[unit ?? ""] ?? 0);
   return total === 0 ? null : total;
+}
+
+const WORDS: Record<string, string> = { d: "days", h: "h", m: "min", s: "s" };
+
+/** A duration of the API as people read it, exactly: "1 h 30 min" of "1h30m", "never" of "0". */
+export function durationWords(text: string): string {
+  if (!DURATION.test(text)) return text === "0" ? "never" : text;
+  if (durationMs(text) === null) return "never";
+  const parts = [...text.matchAll(DURATION_PART)];
+  return parts
+    .map(([, count, unit]) => (count === "1" && unit === "d" ? "1 day" : `${count} ${WORDS[unit ?? ""]}`))
+    .join(" ");
 }
