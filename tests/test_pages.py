@@ -275,3 +275,29 @@ def _serve(route: Any) -> None:
     page = render(State[route.request.url.rpartition("/")[2]], FULL)
     headers = {name.decode(): value.decode() for name, value in page.headers if name != b"refresh"}
     route.fulfill(status=page.status, headers=headers, body=page.body)
+
+
+@pytest.mark.needs("chromium")
+async def test_a_browser_shows_the_sandbox_as_soon_as_it_is_there() -> None:
+    """Nobody has to do anything: what one came for takes the place of the page, at the address that one came to."""
+    assert await trio.to_thread.run_sync(_wait_for_it) == ["/?file=a", "/?file=a", "/?file=a"]
+
+
+def _wait_for_it() -> list[str]:
+    asked: list[str] = []
+
+    def serve(route: Any) -> None:
+        asked.append(route.request.url.removeprefix("http://page.test"))
+        if len(asked) > 2:
+            route.fulfill(body="<!doctype html><p>It is open</p>", content_type="text/html")
+            return
+        page = render(State.STARTING, FULL)
+        headers = {name.decode(): value.decode() for name, value in page.headers}
+        route.fulfill(status=page.status, headers=headers, body=page.body)
+
+    with chromium() as browser:
+        page = browser.new_page()
+        page.route("**/*", serve)
+        page.goto("http://page.test/?file=a")
+        page.get_by_text("It is open").wait_for(timeout=20_000)
+    return asked
