@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PASSWORD = "correct horse battery staple"
 MILLISECONDS = 10_000  # for what takes the page tenths of a second, on a busy machine
 _PROGRAM = (
-    "from pathlib import Path; import daemon.api.site as site; site.WEBROOT = Path({root!r});"
+    "from pathlib import Path; from daemon.api import site, webroot; site.WEBROOT = webroot.Webroot(Path({root!r}));"
     "from daemon.cli import main; main()"
 )
 # Chromium's word on every answer of 4xx and 5xx; those are what some tests are about.

@@ -17,15 +17,12 @@ export function TopBar({ workspace }: { workspace: Workspace | undefined }) {
         <span className={styles.name}>cli-server</span>
       </Link>
       <WorkspaceSwitcher workspace={workspace} />
-      <button
-        type="button"
-        className={styles.search}
-        aria-label="Search and commands"
-        onClick={() => openDialog({ kind: "palette" })}
-      >
+      <button type="button" className={styles.search} onClick={() => openDialog({ kind: "palette" })}>
         <Search aria-hidden="true" />
         <span className={styles.words}>Search and commands</span>
-        <kbd className={styles.key}>{KEY}</kbd>
+        <span className={styles.key} aria-hidden="true">
+          <kbd>{KEY}</kbd>
+        </span>
       </button>
       <UserMenu />
     </header>

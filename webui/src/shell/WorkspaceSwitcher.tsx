@@ -15,11 +15,8 @@ export function WorkspaceSwitcher({ workspace }: { workspace: Workspace | undefi
     <Menu
       align="start"
       trigger={
-        <Button
-          kind="quiet"
-          className={styles.trigger ?? ""}
-          aria-label={`Workspace: ${workspace?.name ?? "none"}`}
-        >
+        <Button kind="quiet" className={styles.trigger ?? ""}>
+          <span className="off-screen">Workspace</span>
           <span className={styles.name}>{workspace?.name ?? "Choose a workspace"}</span>
           <ChevronsUpDown aria-hidden="true" />
         </Button>
