@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
 
@@ -118,6 +118,17 @@ class Backend(Protocol):
 
     async def port_address(self, sandbox_id: str, port: int) -> Address | None:
         """Where ``port`` inside the sandbox is reached; ``None`` if nothing of this sandbox listens there."""
+        ...
+
+    async def ports(self, sandbox_id: str) -> Sequence[int]:
+        """The ports from 1024 inside the sandbox that :meth:`port_address` would find, as of a moment ago.
+
+        In order, and some hundred at most; none if the sandbox is not running.
+        """
+        ...
+
+    async def disk_bytes(self, workspace_id: str) -> int | None:
+        """What the workspace's disk takes, in bytes; 0 without one. ``None`` if that cannot be told within seconds."""
         ...
 
     def logs(self, sandbox_id: str, *, follow: bool) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:

@@ -63,10 +63,14 @@ class Disks:
         Raises :class:`BackendRejected` if the directory is not this sandbox's, :class:`OSError` if the disk fails.
         """
         base = self._sandboxes / require_id(sandbox_id)
-        disk = self._workspaces / require_id(workspace_id) / "disk"
+        disk = self.disk(workspace_id)
         base.mkdir(mode=0o700, exist_ok=True)
         self._mark(base, workspace_id)
         return furnish(base, disk, owner, jailed=jailed)
+
+    def disk(self, workspace_id: str) -> Path:
+        """Where a workspace's disk is, or would be."""
+        return self._workspaces / require_id(workspace_id) / "disk"
 
     @contextlib.contextmanager
     def scratch(self, owner: Owner, *, jailed: bool) -> Iterator[Places]:

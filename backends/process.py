@@ -27,6 +27,7 @@ from backends.base import Address, BackendError, BackendRejected, BackendUnavail
 from backends.child import Child, launch
 from backends.confinement import Confinement
 from backends.disks import Disks, require_id
+from backends.diskuse import MOST_SECONDS, allocated
 from backends.environment import MARK_DATA, MARK_INSTALLATION, marks
 from backends.health import is_healthy
 from backends.leftovers import end_marked
@@ -34,7 +35,7 @@ from backends.logreader import last_lines, read_log
 from backends.sockets import listening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from backends.base import SandboxSpec
@@ -51,6 +52,7 @@ _STOP_GRACE = 5.0  # seconds from SIGTERM to SIGKILL; opencode ends in a fractio
 _STOP_ALL_SECONDS = 20.0  # for all sandboxes together when the daemon ends: the grace, SIGKILL, and a slow machine
 _PORT_ATTEMPTS = 3  # a stranger takes the chosen port before opencode does about never; three times in a row, never
 _LOOK = 0.25  # seconds between looks at an opencode that is starting
+_MEASURE_SECONDS = 2 * MOST_SECONDS  # for the size of a disk, while others may be measured before it
 _REASON_LINES = 5  # of opencode's output, in the reason of a failed start
 
 
@@ -95,6 +97,7 @@ class ProcessBackend:
         self._stop_grace = stop_grace
         self._slots: dict[str, _Slot] = {}
         self._nursery: trio.Nursery | None = None
+        self._measures = trio.CapacityLimiter(2)  # disks that are measured at the same time, for seconds
 
     @property
     def isolation(self) -> Isolation:
@@ -181,6 +184,21 @@ class ProcessBackend:
         """See :class:`backends.base.Backend`. opencode's own port is not given out: it has its own host name."""
         child = self._alive(sandbox_id)
         return None if child is None or port == child.port else await _listener(child, port)
+
+    async def ports(self, sandbox_id: str) -> Sequence[int]:
+        """See :class:`backends.base.Backend`."""
+        child = self._alive(sandbox_id)
+        return [] if child is None else [port for port in await child.listeners.ports() if port != child.port]
+
+    async def disk_bytes(self, workspace_id: str) -> int | None:
+        """See :class:`backends.base.Backend`."""
+        disk = self._disks.disk(workspace_id)
+        with trio.move_on_after(_MEASURE_SECONDS):
+            try:
+                return await trio.to_thread.run_sync(allocated, disk, abandon_on_cancel=True, limiter=self._measures)
+            except OSError as error:
+                raise BackendUnavailable(f"the workspace's disk cannot be measured: {error}") from error
+        return None
 
     @asynccontextmanager
     async def logs(self, sandbox_id: str, *, follow: bool) -> AsyncGenerator[AsyncIterator[bytes], None]:

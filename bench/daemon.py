@@ -64,6 +64,14 @@ class UpstreamBackend:
         """Any port of this machine."""
         return Address("127.0.0.1", port)
 
+    async def ports(self, sandbox_id: str) -> list[int]:
+        """None that a benchmark asks for."""
+        return []
+
+    async def disk_bytes(self, workspace_id: str) -> int | None:
+        """Nothing on disk."""
+        return 0
+
     @asynccontextmanager
     async def logs(self, sandbox_id: str, *, follow: bool) -> AsyncIterator[AsyncIterator[bytes]]:
         """There are none."""

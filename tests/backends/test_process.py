@@ -178,10 +178,39 @@ async def test_ports_inside(tmp_path: Path, isolation: Isolation) -> None:
             await until(partial(backend.port_address, A, number))
             assert await backend.port_address(A, number) == Address(host, number)
             assert await backend.port_address(B, number) is None
+        with socket.create_server(("127.0.0.1", 0)):
+
+            async def listed() -> bool:
+                return await backend.ports(A) == sorted([port, port6])
+
+            await until(listed)  # a list may be a second old
+        assert await backend.ports(B) == []
         assert await backend.port_address(A, ours.port) is None, "opencode has a host name of its own"
         assert await backend.port_address(A, theirs.port) is None
         await backend.pause(A)
         assert await backend.port_address(A, port) is None
+        assert await backend.ports(A) == []
+    assert await backend.ports(A) == []
+
+
+@BOTH
+async def test_the_size_of_a_workspace_s_disk(tmp_path: Path, isolation: Isolation) -> None:
+    """It is the disk's alone, it follows no link, and a sandbox that was paused has not made it smaller."""
+    backend = fake_backend(tmp_path, isolation)
+    async with backend.serve():
+        assert await backend.disk_bytes(WORKSPACE) == 0
+        address = await backend.ensure_running(spec())
+        empty = await backend.disk_bytes(WORKSPACE)
+        await run_inside(address, "head -c 3000000 /dev/zero > ~/disk0/three; head -c 5000000 /dev/zero > ~/home")
+        await run_inside(address, "ln -s /usr ~/disk0/usr; ln -s ~ ~/disk0/home; ln ~/disk0/three ~/disk0/again; sync")
+        await backend.pause(A)
+        full = await backend.disk_bytes(WORKSPACE)
+        assert empty is not None
+        assert full is not None
+        assert 3_000_000 <= full - empty < 3_100_000
+        assert await backend.disk_bytes("v" * 16) == 0
+        with pytest.raises(BackendRejected):
+            await backend.disk_bytes("../" + WORKSPACE)
 
 
 async def test_logs(tmp_path: Path) -> None:

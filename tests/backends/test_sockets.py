@@ -9,8 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
-from backends.sockets import Listeners, find_listener, listening
+from backends import sockets
+from backends.sockets import Listeners, find_listener, find_ports, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,3 +121,59 @@ async def test_what_was_found_is_asked_again(served: list[Served]) -> None:
     assert await listeners.find(served[0].port) is found
     served[0].end()
     assert await listeners.find(served[0].port) is None
+
+
+def test_the_ports_that_can_be_reached(served: list[Served]) -> None:
+    """Those of :func:`find_listener`, and no stranger's: not beside ours, and not between them."""
+    root = os.getpid()
+    before = find_ports(root)
+    served.append(Served("127.0.0.1"))
+    served.append(Served("::"))
+    served.append(Served("127.0.0.1", reuse=True, twins=2))
+    ports = sorted(server.port for server in served)
+    assert [port for port in find_ports(root) if port not in before] == ports
+    assert find_ports(served[0].process.pid) == [], "the root itself is not below the root"
+    with socket.create_server(("127.0.0.1", 0)), socket.socket() as beside:
+        beside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        beside.bind(("127.0.0.1", served[2].port))
+        beside.listen()
+        assert [port for port in find_ports(root) if port not in before] == sorted([served[0].port, served[1].port])
+    served[1].end()
+    assert [port for port in find_ports(root) if port not in before] == sorted([served[0].port, served[2].port])
+
+
+def test_a_list_of_ports_has_bounds(served: list[Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox may open as many files as the system allows, and listen on all ports."""
+    before = find_ports(os.getpid())
+    served.extend(Served("127.0.0.1") for _ in range(3))
+    ports = sorted([*before, *(server.port for server in served)])
+    monkeypatch.setattr(sockets, "_MOST_PORTS", 2)
+    assert find_ports(os.getpid()) == ports[:2]
+    monkeypatch.setattr(sockets, "_MOST_FILES", 0)
+    assert find_ports(os.getpid()) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(sockets, "LEAST_PORT", ports[-1])
+    assert find_ports(os.getpid()) == ports[-1:]
+
+
+async def test_those_who_ask_together_share_one_scan(served: list[Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    listeners = Listeners(os.getpid())
+    served.append(Served("127.0.0.1"))
+    scans: list[int] = []
+
+    def counted(root: int) -> list[int]:
+        scans.append(root)
+        return find_ports(root)
+
+    monkeypatch.setattr(sockets, "find_ports", counted)
+    found: list[list[int]] = []
+
+    async def ask() -> None:
+        found.append(await listeners.ports())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(ask)
+    assert len(found) == 20
+    assert all(served[0].port in ports for ports in found)
+    assert len(scans) <= 2  # a second one on a machine that took more than a second for this

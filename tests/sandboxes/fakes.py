@@ -85,6 +85,12 @@ class Good:
     async def port_address(self, sandbox_id: str, port: int) -> Address | None:
         return None
 
+    async def ports(self, sandbox_id: str) -> list[int]:
+        return []
+
+    async def disk_bytes(self, workspace_id: str) -> int | None:
+        return 0
+
     def logs(self, sandbox_id: str, *, follow: bool) -> Any:
         raise SandboxGone("there is no log")
 
