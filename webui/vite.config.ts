@@ -27,6 +27,14 @@ function compressed(): Plugin {
   };
 }
 
+const DAEMON = "http://localhost:8080";
+/** For `npm run dev`: the daemon takes changes from pages of its own origin only, so that is what is said. */
+const daemon = {
+  target: DAEMON,
+  changeOrigin: true,
+  headers: { origin: DAEMON, "sec-fetch-site": "same-origin" },
+};
+
 export default defineConfig({
   plugins: [react(), compressed()],
   resolve: {
@@ -45,6 +53,6 @@ export default defineConfig({
     manifest: "build.json",
   },
   worker: { format: "es" },
-  server: { proxy: { "/api": "http://localhost:8080", "/agent": "http://localhost:8080" } },
+  server: { proxy: { "/api": daemon, "/agent": daemon } },
   test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}"], restoreMocks: true },
 });
