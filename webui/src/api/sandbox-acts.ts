@@ -44,6 +44,21 @@ export function usePendingAct(sandboxId: string): SandboxAct | undefined {
   return useActs(sandboxId, "pending")[0]?.act;
 }
 
+/** What was asked last of this sandbox, from anywhere on the page, if it failed and nobody has closed the message. */
+export function useFailedAct(
+  sandboxId: string,
+): { act: SandboxAct; error: Error; close: () => void } | undefined {
+  const client = useQueryClient();
+  const all = useMutationState({
+    filters: { mutationKey: KEY },
+    select: (mutation) => ({ ...mutation.state, variables: mutation.state.variables as Wanted, mutation }),
+  }).filter(({ variables }) => variables?.sandbox.id === sandboxId);
+  const last = all[all.length - 1];
+  if (last === undefined || last.status !== "error" || last.error === null) return undefined;
+  const close = () => client.getMutationCache().remove(last.mutation);
+  return { act: last.variables.act, error: last.error, close };
+}
+
 function useActs(sandboxId: string, status: "pending") {
   return useMutationState({
     filters: { mutationKey: KEY, status },

@@ -13,8 +13,8 @@ function copyBySelection(text: string): boolean {
   field.value = text;
   field.style.position = "fixed";
   field.style.opacity = "0";
-  // Inside an open dialog, or its focus trap takes the focus back before anything is copied.
-  const host = document.querySelector('[role="dialog"]') ?? document.body;
+  // Inside an open menu or dialog, or its focus trap takes the focus back before anything is copied.
+  const host = document.querySelector('[role="menu"], [role="dialog"]') ?? document.body;
   const focused = document.activeElement;
   host.append(field);
   field.select();

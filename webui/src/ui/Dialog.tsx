@@ -12,11 +12,16 @@ export interface DialogProps {
   /** Buttons, the most likely one last. */
   footer?: ReactNode;
   wide?: boolean;
+  /** Its content is all there is to see; the title is read aloud only. */
+  bare?: boolean;
+  /** Escape, before it closes: `true` if it meant something inside. */
+  onEscape?: () => boolean;
   onClose: () => void;
 }
 
 /** An open dialog: whoever wants it closed stops rendering it. */
-export function Dialog({ title, description, children, footer, wide = false, onClose }: DialogProps) {
+export function Dialog(props: DialogProps) {
+  const { title, description, children, footer, wide = false, bare = false, onEscape, onClose } = props;
   return (
     <Radix.Root open onOpenChange={(open) => open || onClose()}>
       <Radix.Portal>
@@ -24,16 +29,20 @@ export function Dialog({ title, description, children, footer, wide = false, onC
         <Radix.Content
           className={`${styles.content} ${wide ? styles.wide : ""}`}
           {...(description === undefined && { "aria-describedby": undefined })}
+          onOpenAutoFocus={focusContent}
+          onEscapeKeyDown={(event) => onEscape?.() && event.preventDefault()}
         >
-          <header className={styles.header}>
+          <header className={bare ? "off-screen" : styles.header}>
             <Radix.Title className={styles.title}>{title}</Radix.Title>
-            <Radix.Close asChild>
-              <IconButton label="Close" size="small">
-                <X aria-hidden="true" />
-              </IconButton>
-            </Radix.Close>
+            {!bare && (
+              <Radix.Close asChild>
+                <IconButton label="Close" size="small">
+                  <X aria-hidden="true" />
+                </IconButton>
+              </Radix.Close>
+            )}
           </header>
-          <div className={styles.body}>
+          <div className={bare ? styles.bare : styles.body}>
             {description !== undefined && (
               <Radix.Description asChild>
                 <div className={styles.description}>{description}</div>
@@ -46,4 +55,14 @@ export function Dialog({ title, description, children, footer, wide = false, onC
       </Radix.Portal>
     </Radix.Root>
   );
+}
+
+/** To the first field, or else to the first button below, which takes nothing away; not to the one that closes. */
+function focusContent(event: Event): void {
+  const content = event.currentTarget;
+  if (!(content instanceof HTMLElement)) return;
+  const first = content.querySelector<HTMLElement>("input, select, textarea, footer button");
+  if (first === null) return;
+  event.preventDefault();
+  first.focus();
 }
