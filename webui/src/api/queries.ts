@@ -1,4 +1,4 @@
-import { queryOptions } from "@tanstack/react-query";
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { api, dataOf } from "./client";
 
 // Every query has its key here, so that events (live/apply.ts) and pages mean the same.
@@ -6,14 +6,34 @@ import { api, dataOf } from "./client";
 /** What an event does not tell (last activity, usage) is asked again so often while somebody looks. */
 const LOOK_AGAIN = 30_000;
 
+/** Of what the usage is. */
+export type UsageOf = { workspaceId: string } | { sandboxId: string };
+
+/** Of which entries of the audit log. */
+export interface AuditFilter {
+  action?: string;
+  actor?: string;
+}
+
 export const keys = {
   me: ["me"],
   workspaces: ["workspaces"],
   members: (workspaceId: string) => ["members", workspaceId],
   sandboxes: (workspaceId: string) => ["sandboxes", workspaceId],
   sandbox: (id: string) => ["sandbox", id],
+  activity: (workspaceId: string) => ["activity", workspaceId],
   sessions: ["sessions"],
   providers: ["providers"],
+  registration: ["registration"],
+  contents: (workspaceId: string) => ["contents", workspaceId],
+  server: ["server"],
+  ports: (sandboxId: string) => ["ports", sandboxId],
+  usage: (of: UsageOf, from: string, to: string) => ["usage", of, from, to],
+  // Whatever changes on this server makes all of these old (live/apply.ts).
+  adminUsers: ["admin", "users"],
+  adminWorkspaces: ["admin", "workspaces"],
+  adminSandboxes: ["admin", "sandboxes"],
+  audit: (filter: AuditFilter) => ["admin", "audit", filter],
 } as const;
 
 export const meQuery = queryOptions({
@@ -26,9 +46,16 @@ export const providersQuery = queryOptions({
   queryFn: ({ signal }) => dataOf(api.GET("/api/auth/oidc/providers", { signal })),
 });
 
+/** Whether one can register here, and why not. */
+export const registrationQuery = queryOptions({
+  queryKey: keys.registration,
+  queryFn: ({ signal }) => dataOf(api.GET("/api/auth/registration", { signal })),
+});
+
 export const sessionsQuery = queryOptions({
   queryKey: keys.sessions,
   queryFn: ({ signal }) => dataOf(api.GET("/api/auth/sessions", { signal })),
+  refetchInterval: LOOK_AGAIN,
 });
 
 export const workspacesQuery = queryOptions({
@@ -41,6 +68,16 @@ export const membersQuery = (workspaceId: string) =>
     queryKey: keys.members(workspaceId),
     queryFn: ({ signal }) =>
       dataOf(api.GET("/api/workspaces/{workspaceId}/members", { params: { path: { workspaceId } }, signal })),
+  });
+
+/** What goes with a workspace when it is deleted. */
+export const contentsQuery = (workspaceId: string) =>
+  queryOptions({
+    queryKey: keys.contents(workspaceId),
+    queryFn: ({ signal }) =>
+      dataOf(
+        api.GET("/api/workspaces/{workspaceId}/contents", { params: { path: { workspaceId } }, signal }),
+      ),
   });
 
 export const sandboxesQuery = (workspaceId: string) =>
@@ -59,4 +96,84 @@ export const sandboxQuery = (sandboxId: string) =>
     queryFn: ({ signal }) =>
       dataOf(api.GET("/api/sandboxes/{sandboxId}", { params: { path: { sandboxId } }, signal })),
     refetchInterval: LOOK_AGAIN,
+  });
+
+/** A bar of the sparkline is an hour; that it grows is worth a look each minute. */
+const ACTIVITY_AGAIN = 60_000;
+
+export const activityQuery = (workspaceId: string) =>
+  queryOptions({
+    queryKey: keys.activity(workspaceId),
+    queryFn: ({ signal }) =>
+      dataOf(
+        api.GET("/api/workspaces/{workspaceId}/activity", { params: { path: { workspaceId } }, signal }),
+      ),
+    refetchInterval: ACTIVITY_AGAIN,
+  });
+
+export const serverQuery = queryOptions({
+  queryKey: keys.server,
+  queryFn: ({ signal }) => dataOf(api.GET("/api/server", { signal })),
+});
+
+/** Usage in a period, which stays with the numbers: another one may be chosen while these are still shown. */
+export const usageQuery = (of: UsageOf, from: string, to: string) =>
+  queryOptions({
+    queryKey: keys.usage(of, from, to),
+    queryFn: async ({ signal }) => {
+      const period = { from, to };
+      const { days } = await dataOf(
+        "workspaceId" in of
+          ? api.GET("/api/workspaces/{workspaceId}/usage", {
+              params: { path: of, query: { ...period, by: "sandbox" } },
+              signal,
+            })
+          : api.GET("/api/sandboxes/{sandboxId}/usage", { params: { path: of, query: period }, signal }),
+      );
+      return { period, days };
+    },
+    placeholderData: keepPreviousData,
+    refetchInterval: LOOK_AGAIN,
+  });
+
+export const adminUsersQuery = queryOptions({
+  queryKey: keys.adminUsers,
+  queryFn: ({ signal }) => dataOf(api.GET("/api/admin/users", { signal })),
+  refetchInterval: LOOK_AGAIN,
+});
+
+export const adminWorkspacesQuery = queryOptions({
+  queryKey: keys.adminWorkspaces,
+  queryFn: ({ signal }) => dataOf(api.GET("/api/admin/workspaces", { signal })),
+});
+
+export const adminSandboxesQuery = queryOptions({
+  queryKey: keys.adminSandboxes,
+  queryFn: ({ signal }) => dataOf(api.GET("/api/admin/sandboxes", { signal })),
+  refetchInterval: LOOK_AGAIN,
+});
+
+export const auditQuery = (filter: AuditFilter) =>
+  infiniteQueryOptions({
+    queryKey: keys.audit(filter),
+    queryFn: ({ signal, pageParam }) => {
+      const query = { ...filter, ...(pageParam !== null && { before: String(pageParam) }) };
+      return dataOf(api.GET("/api/admin/audit", { params: { query }, signal }));
+    },
+    initialPageParam: null as number | null,
+    getNextPageParam: (page) => page.next,
+    // Not while somebody reads far back: all that was loaded would be loaded anew.
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : LOOK_AGAIN),
+  });
+
+/** Somebody who starts a web server looks for it here at once. */
+const PORTS_AGAIN = 5000;
+
+export const portsQuery = (sandboxId: string) =>
+  queryOptions({
+    queryKey: keys.ports(sandboxId),
+    queryFn: ({ signal }) =>
+      dataOf(api.GET("/api/sandboxes/{sandboxId}/ports", { params: { path: { sandboxId } }, signal })),
+    refetchInterval: PORTS_AGAIN,
+    staleTime: 0,
   });

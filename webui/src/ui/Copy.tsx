@@ -6,18 +6,25 @@ import styles from "./Copy.module.css";
 
 const SHOWN_MS = 2000;
 
-function useCopy(text: string): ["idle" | "copied" | "failed", () => void] {
+/** What is copied; a function where it is long and made only when it is wanted. */
+type Copied = string | (() => string);
+
+function useCopy(text: Copied): ["idle" | "copied" | "failed", () => void] {
   const [state, setState] = useState<"idle" | "copied" | "failed">("idle");
   useEffect(() => {
     if (state === "idle") return;
     const timer = setTimeout(() => setState("idle"), SHOWN_MS);
     return () => clearTimeout(timer);
   }, [state]);
-  return [state, async () => setState((await copyText(text)) ? "copied" : "failed")];
+  const copy = async () => {
+    const copied = await copyText(typeof text === "string" ? text : text());
+    setState(copied ? "copied" : "failed");
+  };
+  return [state, copy];
 }
 
 /** A button that copies. `what`: "Copy the address". */
-export function CopyButton({ text, what, label }: { text: string; what: string; label?: string }) {
+export function CopyButton({ text, what, label }: { text: Copied; what: string; label?: string }) {
   const [state, copy] = useCopy(text);
   const icon = state === "copied" ? <Check aria-hidden="true" /> : <CopyIcon aria-hidden="true" />;
   const said = state === "copied" ? "Copied" : state === "failed" ? "Select it and copy it" : "";

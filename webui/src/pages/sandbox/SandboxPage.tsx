@@ -1,10 +1,76 @@
-import { Outlet } from "@tanstack/react-router";
+import { useQuery } from "@tanstack/react-query";
+import { Link, Outlet, useParams } from "@tanstack/react-router";
+import { useRef } from "react";
+import { ApiError } from "@/api/errors";
+import { may } from "@/api/permissions";
+import { sandboxQuery, workspacesQuery } from "@/api/queries";
+import type { Sandbox } from "@/api/schema.gen";
+import { NothingHere } from "@/pages/Failed";
+import { Loaded } from "@/ui/Loaded";
 import { Page } from "@/ui/Page";
+import tabs from "@/ui/TabLinks.module.css";
+import { Gone } from "./Gone";
+import { HeaderActions } from "./HeaderActions";
+import { type Here, HereProvider } from "./here";
+import { Messages } from "./Messages";
+import { Title } from "./Title";
 
+/** The page of one sandbox. What is under its tabs knows it by `useHere`. */
 export default function SandboxPage() {
+  const { sandboxId } = useParams({ from: "/signed-in/sandboxes/$sandboxId" });
+  return <Whole key={sandboxId} sandboxId={sandboxId} />;
+}
+
+function Whole({ sandboxId }: { sandboxId: string }) {
+  const query = useQuery(sandboxQuery(sandboxId));
+  const workspaces = useQuery(workspacesQuery).data;
+  const last = useRef<Sandbox>(undefined);
+  if (query.data !== undefined) last.current = query.data;
+  if (query.error instanceof ApiError && query.error.status === 404) {
+    return last.current === undefined ? <NothingHere what="sandbox" /> : <Gone sandbox={last.current} />;
+  }
   return (
-    <Page title="Sandbox">
-      <Outlet />
-    </Page>
+    <Loaded query={query} what="the sandbox">
+      {(sandbox) => (
+        <Shown sandbox={sandbox} role={workspaces?.find((one) => one.id === sandbox.workspaceId)?.role} />
+      )}
+    </Loaded>
+  );
+}
+
+function Shown(here: Here) {
+  const { sandbox } = here;
+  return (
+    <HereProvider value={here}>
+      <Page title={sandbox.name} heading={<Title {...here} />} actions={<HeaderActions {...here} />}>
+        <Messages {...here} />
+        <Tabs {...here} />
+        <Outlet />
+      </Page>
+    </HereProvider>
+  );
+}
+
+function Tabs({ sandbox, role }: Here) {
+  const params = { sandboxId: sandbox.id };
+  return (
+    <nav className={tabs.tabs} aria-label="Sandbox">
+      <Link to="/sandboxes/$sandboxId" params={params} activeOptions={{ exact: true }} className={tabs.tab}>
+        Overview
+      </Link>
+      {may(role, "open_sandbox") && (
+        <Link to="/sandboxes/$sandboxId/ports" params={params} className={tabs.tab}>
+          Ports
+        </Link>
+      )}
+      {may(role, "read_logs") && (
+        <Link to="/sandboxes/$sandboxId/logs" params={params} className={tabs.tab}>
+          Logs
+        </Link>
+      )}
+      <Link to="/sandboxes/$sandboxId/usage" params={params} className={tabs.tab}>
+        Usage
+      </Link>
+    </nav>
   );
 }

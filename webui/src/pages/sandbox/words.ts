@@ -1,0 +1,37 @@
+import type { Sandbox } from "@/api/schema.gen";
+
+/** "2 cores, 2 GiB of memory" at most; `null` for a machine that is not ours to limit. */
+export function limitsWords({ cpu, memory }: Pick<Sandbox, "cpu" | "memory">): string | null {
+  if (cpu === null || memory === null) return null;
+  const cores = cpu.endsWith("m") ? Number(cpu.slice(0, -1)) / 1000 : Number(cpu);
+  const [, amount = memory, unit = ""] = /^([\d.]+)(.*)$/.exec(memory) ?? [];
+  const size = unit === "" ? `${amount} bytes` : `${amount} ${unit.replace("k", "K")}B`;
+  return `${cores} ${cores === 1 ? "core" : "cores"}, ${size} of memory`;
+}
+
+const KNOWN: Record<string, string> = {
+  hostname: "Host name",
+  os: "System",
+  arch: "Processor",
+  agentVersion: "Agent",
+  opencodeVersion: "opencode",
+  folder: "Folder",
+};
+
+/** What a machine said of itself, in an order of ours; what we have no word for by its own name. */
+export function machineFacts(
+  info: Record<string, string> | null,
+): { key: string; name: string; value: string }[] {
+  const said = Object.entries(info ?? {});
+  const rank = (key: string) => {
+    const place = Object.keys(KNOWN).indexOf(key);
+    return place === -1 ? Number.POSITIVE_INFINITY : place;
+  };
+  return said
+    .filter(([, value]) => value !== "")
+    .sort(([one], [other]) => {
+      const [before, after] = [rank(one), rank(other)];
+      return before === after ? one.localeCompare(other) : before - after;
+    })
+    .map(([key, value]) => ({ key, name: KNOWN[key] ?? key, value }));
+}
