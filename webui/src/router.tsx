@@ -10,6 +10,7 @@ import {
 import { ApiError } from "./api/errors";
 import { meQuery } from "./api/queries";
 import { Failed, NothingHere } from "./pages/Failed";
+import { usageSearch } from "./pages/usage/period";
 import { WorkspaceLayout } from "./pages/WorkspaceLayout";
 import { Shell } from "./shell/Shell";
 
@@ -55,8 +56,12 @@ const signedIn = createRoute({
   id: "signed-in",
   component: Shell,
   beforeLoad: async ({ context, location }) => {
+    const { client } = context;
+    const last = client.getQueryState(meQuery.queryKey)?.error;
     try {
-      await context.client.ensureQueryData(meQuery);
+      // What was known of a session that is refused since then is worth nothing.
+      if (last instanceof ApiError && last.status === 401) await client.fetchQuery(meQuery);
+      else await client.ensureQueryData(meQuery);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
       throw redirect({ to: "/login", search: location.href === "/" ? {} : { next: location.href } });
@@ -93,6 +98,7 @@ const sandboxes = createRoute({
 const usage = createRoute({
   getParentRoute: () => workspace,
   path: "/usage",
+  validateSearch: usageSearch,
   component: lazyRouteComponent(() => import("./pages/usage/WorkspaceUsage")),
 });
 
@@ -135,6 +141,7 @@ const logs = createRoute({
 const sandboxUsage = createRoute({
   getParentRoute: () => sandbox,
   path: "/usage",
+  validateSearch: usageSearch,
   component: lazyRouteComponent(() => import("./pages/sandbox/SandboxUsage")),
 });
 

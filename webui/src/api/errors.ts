@@ -49,3 +49,9 @@ export function wordsOf(error: unknown): string {
   if (error instanceof ApiError) return error.message;
   return "This page made a mistake. Nothing was sent; load it anew.";
 }
+
+/** What is wrong with one member of what was sent, as a sentence for the place beside its input. */
+export function fieldWords(error: unknown, name: string): string | undefined {
+  const message = error instanceof ApiError ? error.field(name) : undefined;
+  return message === undefined ? undefined : `It ${message}.`;
+}

@@ -4,6 +4,91 @@
  */
 
 export interface paths {
+    "/api/admin/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who did what, the newest first: admins. */
+        get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/sandboxes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All sandboxes: admins. */
+        get: operations["listAllSandboxes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All users: admins. */
+        get: operations["listUsers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/users/{userId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Make a user an admin, or disable them: admins. Who is disabled is signed out everywhere and loses nothing. */
+        patch: operations["changeUser"];
+        trace?: never;
+    };
+    "/api/admin/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All workspaces: admins. */
+        get: operations["listAllWorkspaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/agent/register": {
         parameters: {
             query?: never;
@@ -106,6 +191,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/auth/registration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Can I register? */
+        get: operations["getRegistration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/auth/sessions": {
         parameters: {
             query?: never;
@@ -151,7 +253,8 @@ export interface paths {
          * Changes of workspaces and sandboxes as they happen.
          * @description The header `Last-Event-ID` resumes after that event. `data` is an object with `type`, `workspaceId` and, where it
          *     is about one, `sandboxId` and `userId`; `sandbox` or `workspace` is what it is about as it is now. An event `reset`
-         *     says that events were missed: load everything anew.
+         *     says that events were missed: load everything anew. Admins also get `admin.changed`, with nothing else, when a user,
+         *     or a workspace that is not theirs, or what is in it, has changed: load what admins see anew.
          */
         get: operations["streamEvents"];
         put?: never;
@@ -177,7 +280,7 @@ export interface paths {
         delete: operations["deleteSandbox"];
         options?: never;
         head?: never;
-        /** Rename a sandbox, or change its idle timeout: developers and up. */
+        /** Rename a sandbox, or change a cloud sandbox's idle timeout: developers and up. */
         patch: operations["changeSandbox"];
         trace?: never;
     };
@@ -232,6 +335,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/sandboxes/{sandboxId}/ports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which ports are served inside a cloud sandbox: developers and up. */
+        get: operations["listPorts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/sandboxes/{sandboxId}/resume": {
         parameters: {
             query?: never;
@@ -258,6 +378,23 @@ export interface paths {
         };
         /** What a sandbox's LLM calls cost. */
         get: operations["sandboxUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/server": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Version, limits, and what can be downloaded here. */
+        get: operations["getServer"];
         put?: never;
         post?: never;
         delete?: never;
@@ -303,6 +440,23 @@ export interface paths {
         patch: operations["renameWorkspace"];
         trace?: never;
     };
+    "/api/workspaces/{workspaceId}/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many LLM calls a workspace's sandboxes made in the last 24 hours. */
+        get: operations["workspaceActivity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/workspaces/{workspaceId}/agent-code": {
         parameters: {
             query?: never;
@@ -314,6 +468,23 @@ export interface paths {
         put?: never;
         /** Get a code with which a machine joins the workspace: developers and up. */
         post: operations["createAgentCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workspaces/{workspaceId}/contents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What goes with a workspace when it is deleted. */
+        get: operations["getContents"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -396,23 +567,48 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * Joining
-         * @description A machine that wants to join. ``name``: what its sandbox is called; it can be changed later.
+         * AuditActor
+         * @description Who acted, with the name they had then.
          */
-        Joining: {
-            code: string;
-            /** @default null */
-            name: string | null;
+        AuditActor: {
+            id: string;
+            username: string;
         };
         /**
-         * Joined
-         * @description What a machine's agent keeps. The token is told only here.
+         * AuditEntry
+         * @description An entry of the audit log. Without ``actor``: the server itself acted, or nobody proved who they are.
          */
-        Joined: {
-            sandboxId: string;
-            tunnelToken: string;
-            workspaceId: string;
+        AuditEntry: {
+            id: number;
+            /** Format: date-time */
+            at: string;
+            actor: components["schemas"]["AuditActor"] | null;
+            /** @enum {string} */
+            action: "agent_code.created" | "machine.joined" | "member.added" | "member.changed" | "member.left" | "member.removed" | "sandbox.created" | "sandbox.deleted" | "sandbox.failed" | "sandbox.opened" | "sandbox.paused" | "sandbox.renamed" | "sandbox.resumed" | "sandbox.timeout_changed" | "session.created" | "session.ended" | "session.refused" | "session.revoked" | "user.admin_granted" | "user.admin_revoked" | "user.disabled" | "user.enabled" | "user.registered" | "workspace.created" | "workspace.deleted" | "workspace.renamed";
+            target: components["schemas"]["AuditTarget"] | null;
+            workspaceId: string | null;
+            ip: string;
+            detail: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * AuditTarget
+         * @description What was acted on, with the name it had then.
+         */
+        AuditTarget: {
+            /** @enum {string} */
+            kind: "sandbox" | "user" | "workspace";
+            id: string;
             name: string;
+        };
+        /**
+         * AuditPage
+         * @description Entries, the newest first. ``next``: what to give as ``before`` for the next page; null at the end.
+         */
+        AuditPage: {
+            entries: components["schemas"]["AuditEntry"][];
+            next: number | null;
         };
         /**
          * FieldError
@@ -434,6 +630,102 @@ export interface components {
             code: string;
             /** @default null */
             errors: components["schemas"]["FieldError"][] | null;
+        };
+        /**
+         * AdminSandbox
+         * @description A sandbox, with the name of its workspace.
+         */
+        AdminSandbox: {
+            id: string;
+            workspaceId: string;
+            name: string;
+            /** @enum {string} */
+            type: "cloud" | "local";
+            /** @enum {string} */
+            status: "creating" | "deleting" | "failed" | "offline" | "paused" | "pausing" | "resuming" | "running";
+            statusReason: string | null;
+            isLocal: boolean;
+            url: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            lastActivityAt: string;
+            pausedAt: string | null;
+            lastHeartbeatAt: string | null;
+            idleTimeout: string | null;
+            cpu: string | null;
+            memory: string | null;
+            createdBy: components["schemas"]["Creator"] | null;
+            agentInfo: {
+                [key: string]: string;
+            } | null;
+            workspaceName: string;
+        };
+        /**
+         * Creator
+         * @description Who made a sandbox, or the code by which a machine joined.
+         */
+        Creator: {
+            id: string;
+            username: string;
+        };
+        /**
+         * AdminUser
+         * @description A user as admins see them. ``lastSeenAt`` is exact to the hour; ``workspaces`` is a number.
+         */
+        AdminUser: {
+            id: string;
+            username: string;
+            email: string | null;
+            isAdmin: boolean;
+            disabledAt: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            lastSeenAt: string | null;
+            workspaces: number;
+        };
+        /**
+         * UserChange
+         * @description What to change; what is absent or null stays.
+         */
+        UserChange: {
+            /** @default null */
+            isAdmin: boolean | null;
+            /** @default null */
+            disabled: boolean | null;
+        };
+        /**
+         * AdminWorkspace
+         * @description A workspace as admins see it: the names of its owners, and numbers.
+         */
+        AdminWorkspace: {
+            id: string;
+            name: string;
+            /** Format: date-time */
+            createdAt: string;
+            owners: string[];
+            members: number;
+            sandboxes: number;
+            running: number;
+        };
+        /**
+         * Joining
+         * @description A machine that wants to join. ``name``: what its sandbox is called; it can be changed later.
+         */
+        Joining: {
+            code: string;
+            /** @default null */
+            name: string | null;
+        };
+        /**
+         * Joined
+         * @description What a machine's agent keeps. The token is told only here.
+         */
+        Joined: {
+            sandboxId: string;
+            tunnelToken: string;
+            workspaceId: string;
+            name: string;
         };
         /**
          * Credentials
@@ -490,6 +782,14 @@ export interface components {
             email: string | null;
         };
         /**
+         * RegistrationState
+         * @description Whether anybody can register now; ``reason``, for people, says why not.
+         */
+        RegistrationState: {
+            possible: boolean;
+            reason: string | null;
+        };
+        /**
          * Session
          * @description One browser or program that is signed in.
          */
@@ -505,7 +805,10 @@ export interface components {
         };
         /**
          * Sandbox
-         * @description A sandbox. ``url`` holds no secret. ``agentInfo``: what a local one's machine said of itself.
+         * @description A sandbox. ``url`` holds no secret.
+         *
+         *     A local one has no limits and no idle timeout: they are null. ``agentInfo``: what its machine said of itself.
+         *     ``createdBy`` is null when the user is gone.
          */
         Sandbox: {
             id: string;
@@ -524,9 +827,10 @@ export interface components {
             lastActivityAt: string;
             pausedAt: string | null;
             lastHeartbeatAt: string | null;
-            idleTimeout: string;
-            cpu: string;
-            memory: string;
+            idleTimeout: string | null;
+            cpu: string | null;
+            memory: string | null;
+            createdBy: components["schemas"]["Creator"] | null;
             agentInfo: {
                 [key: string]: string;
             } | null;
@@ -538,6 +842,21 @@ export interface components {
         SandboxChange: {
             name?: string;
             idleTimeout?: (string | number) | null;
+        };
+        /**
+         * Port
+         * @description A port and the URL by which a browser reaches it.
+         */
+        Port: {
+            port: number;
+            url: string;
+        };
+        /**
+         * Ports
+         * @description The ports that are served, in order.
+         */
+        Ports: {
+            ports: components["schemas"]["Port"][];
         };
         /**
          * Tokens
@@ -575,6 +894,33 @@ export interface components {
             totals: components["schemas"]["Tokens"];
         };
         /**
+         * AgentDownloads
+         * @description Where the agent is downloaded from, as paths on the main site; null where it was not built.
+         */
+        AgentDownloads: {
+            wheel: string | null;
+            file: string | null;
+        };
+        /**
+         * ServerLimits
+         * @description The most that a sandbox may have, which is also what it gets, and the idle timeout where none was given.
+         */
+        ServerLimits: {
+            cpu: string;
+            memory: string;
+            idleTimeout: string;
+        };
+        /**
+         * Server
+         * @description This server.
+         */
+        Server: {
+            version: string;
+            backend: string;
+            limits: components["schemas"]["ServerLimits"];
+            agent: components["schemas"]["AgentDownloads"];
+        };
+        /**
          * Role
          * @description A member's role, as in the API and in the database.
          * @enum {string}
@@ -601,6 +947,22 @@ export interface components {
             name: string;
         };
         /**
+         * SandboxActivity
+         * @description A sandbox's LLM calls in each of the hours.
+         */
+        SandboxActivity: {
+            sandboxId: string;
+            requests: number[];
+        };
+        /**
+         * Activity
+         * @description LLM calls by hour. ``hours``: when each begins (UTC), the oldest first; the last one is not over yet.
+         */
+        Activity: {
+            hours: string[];
+            sandboxes: components["schemas"]["SandboxActivity"][];
+        };
+        /**
          * AgentCode
          * @description A code that lets one machine into the workspace, once.
          */
@@ -608,6 +970,17 @@ export interface components {
             code: string;
             /** Format: date-time */
             expiresAt: string;
+        };
+        /**
+         * Contents
+         * @description How many sandboxes there are, without those that are being deleted, and how large the shared disk is.
+         *
+         *     ``diskBytes`` is null where it cannot be told within some seconds.
+         */
+        Contents: {
+            cloudSandboxes: number;
+            localSandboxes: number;
+            diskBytes: number | null;
         };
         /**
          * Member
@@ -654,32 +1027,408 @@ export interface components {
     headers: never;
     pathItems: never;
 }
-export type Joining = components['schemas']['Joining'];
-export type Joined = components['schemas']['Joined'];
+export type AuditActor = components['schemas']['AuditActor'];
+export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditTarget = components['schemas']['AuditTarget'];
+export type AuditPage = components['schemas']['AuditPage'];
 export type FieldError = components['schemas']['FieldError'];
 export type ProblemDetails = components['schemas']['ProblemDetails'];
+export type AdminSandbox = components['schemas']['AdminSandbox'];
+export type Creator = components['schemas']['Creator'];
+export type AdminUser = components['schemas']['AdminUser'];
+export type UserChange = components['schemas']['UserChange'];
+export type AdminWorkspace = components['schemas']['AdminWorkspace'];
+export type Joining = components['schemas']['Joining'];
+export type Joined = components['schemas']['Joined'];
 export type Credentials = components['schemas']['Credentials'];
 export type User = components['schemas']['User'];
 export type Me = components['schemas']['Me'];
 export type Provider = components['schemas']['Provider'];
 export type Providers = components['schemas']['Providers'];
 export type Registration = components['schemas']['Registration'];
+export type RegistrationState = components['schemas']['RegistrationState'];
 export type Session = components['schemas']['Session'];
 export type Sandbox = components['schemas']['Sandbox'];
 export type SandboxChange = components['schemas']['SandboxChange'];
+export type Port = components['schemas']['Port'];
+export type Ports = components['schemas']['Ports'];
 export type Tokens = components['schemas']['Tokens'];
 export type UsageDay = components['schemas']['UsageDay'];
 export type Usage = components['schemas']['Usage'];
+export type AgentDownloads = components['schemas']['AgentDownloads'];
+export type ServerLimits = components['schemas']['ServerLimits'];
+export type Server = components['schemas']['Server'];
 export type Role = components['schemas']['Role'];
 export type Workspace = components['schemas']['Workspace'];
 export type WorkspaceName = components['schemas']['WorkspaceName'];
+export type SandboxActivity = components['schemas']['SandboxActivity'];
+export type Activity = components['schemas']['Activity'];
 export type AgentCode = components['schemas']['AgentCode'];
+export type Contents = components['schemas']['Contents'];
 export type Member = components['schemas']['Member'];
 export type NewMember = components['schemas']['NewMember'];
 export type NewRole = components['schemas']['NewRole'];
 export type WantedSandbox = components['schemas']['WantedSandbox'];
 export type $defs = Record<string, never>;
 export interface operations {
+    listAudit: {
+        parameters: {
+            query?: {
+                /** @description Only entries older than the one with this id: `next` of the page before. */
+                before?: string;
+                /** @description How many entries, up to 200; 50 without it. */
+                limit?: string;
+                /** @description Only this action; the word before the dot (`sandbox`) means all of its kind. */
+                action?: string;
+                /** @description Only what this user did: an id, or the name that the user had. */
+                actor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of the audit log. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Members of the request are missing or wrong; `errors` lists them. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listAllSandboxes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All sandboxes, the oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminSandbox"][];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listUsers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All users, the first to come first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUser"][];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    changeUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                userId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description Changed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminUser"];
+                };
+            };
+            /** @description The body is not JSON. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description In conflict with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Members of the request are missing or wrong; `errors` lists them. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listAllWorkspaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All workspaces, the oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminWorkspace"][];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
     registerAgent: {
         parameters: {
             query?: never;
@@ -1152,6 +1901,44 @@ export interface operations {
             };
         };
     };
+    getRegistration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether it is possible, and why not. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistrationState"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
     listSessions: {
         parameters: {
             query?: never;
@@ -1533,6 +2320,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description In conflict with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -1830,6 +2626,82 @@ export interface operations {
             };
         };
     };
+    listPorts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sandboxId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is served inside now, but for opencode itself. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ports"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description In conflict with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
     resumeSandbox: {
         parameters: {
             query?: never;
@@ -1969,6 +2841,53 @@ export interface operations {
             };
             /** @description Members of the request are missing or wrong; `errors` lists them. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getServer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description This server. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Server"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2387,6 +3306,64 @@ export interface operations {
             };
         };
     };
+    workspaceActivity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By hour and sandbox; one that is not there made no calls. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Activity"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
     createAgentCode: {
         parameters: {
             query?: never;
@@ -2445,6 +3422,64 @@ export interface operations {
             };
             /** @description The body is not application/json. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    getContents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the workspace holds. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Contents"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

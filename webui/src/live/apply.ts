@@ -1,6 +1,7 @@
 import type { Query, QueryClient, QueryKey } from "@tanstack/react-query";
 import { keys } from "@/api/queries";
 import type { Me, Sandbox, Workspace } from "@/api/schema.gen";
+import { tellLoss } from "./lost";
 
 /** An event of /api/events. */
 export interface LiveEvent {
@@ -32,6 +33,7 @@ function applySandbox(client: QueryClient, event: LiveEvent): void {
 
 function applyWorkspace(client: QueryClient, event: LiveEvent): void {
   const { workspaceId = "", workspace } = event;
+  if (event.type === "workspace.deleted") tellLoss(workspaceId, "deleted");
   change<Workspace[]>(client, keys.workspaces, (list) => replaced(list, workspaceId, workspace));
 }
 
@@ -43,6 +45,7 @@ function applyMember(client: QueryClient, event: LiveEvent): void {
   // My own role: what I see and may do there changes.
   void client.invalidateQueries({ queryKey: keys.workspaces });
   if (event.type === "member.deleted") {
+    tellLoss(workspaceId, "removed");
     change<Workspace[]>(client, keys.workspaces, (list) => replaced(list, workspaceId, undefined));
   }
 }

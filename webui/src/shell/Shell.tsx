@@ -1,13 +1,15 @@
 import { useQuery } from "@tanstack/react-query";
 import { Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
-import { useEffect } from "react";
+import { useEffect, useRef } from "react";
 import { ApiError } from "@/api/errors";
 import { meQuery } from "@/api/queries";
 import { Dialogs } from "@/dialogs/Dialogs";
 import { closeDialog, openDialog } from "@/dialogs/dialogs";
+import { useStore } from "@/lib/store";
 import { AwayBar } from "./AwayBar";
 import { Rail } from "./Rail";
 import styles from "./Shell.module.css";
+import { signingOut } from "./sign-out";
 import { TopBar } from "./TopBar";
 import { rememberWorkspace, useWorkspace } from "./workspace";
 
@@ -15,6 +17,7 @@ import { rememberWorkspace, useWorkspace } from "./workspace";
 export function Shell() {
   const workspace = useWorkspace();
   useSignedOutElsewhere();
+  useSomebodyElse();
   usePaletteKey();
   useEffect(() => {
     if (workspace) rememberWorkspace(workspace.id);
@@ -42,12 +45,23 @@ function useSignedOutElsewhere(): void {
   const { error } = useQuery(meQuery);
   const navigate = useNavigate();
   const next = useRouterState({ select: (state) => state.location.href });
-  const signedOut = error instanceof ApiError && error.status === 401;
+  const leaving = useStore(signingOut);
+  const signedOut = error instanceof ApiError && error.status === 401 && !leaving;
   useEffect(() => {
     if (!signedOut) return;
     closeDialog();
     void navigate({ to: "/login", search: { next, ended: true }, replace: true });
   }, [signedOut, navigate, next]);
+}
+
+/** Another tab signed in as somebody else: nothing that this one shows is theirs. */
+function useSomebodyElse(): void {
+  const id = useQuery(meQuery).data?.id;
+  const first = useRef(id);
+  useEffect(() => {
+    first.current ??= id;
+    if (id !== first.current) location.reload();
+  }, [id]);
 }
 
 function usePaletteKey(): void {

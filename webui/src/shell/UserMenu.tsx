@@ -1,31 +1,15 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { CircleUser, LogOut, MonitorSmartphone, Shield } from "lucide-react";
-import { api } from "@/api/client";
-import { wordsOf } from "@/api/errors";
 import { meQuery } from "@/api/queries";
 import { useStore } from "@/lib/store";
 import { chooseTheme, type Theme, theme } from "@/lib/theme";
 import { Button } from "@/ui/Button";
 import { Menu, MenuItem, MenuLabel, MenuSeparator } from "@/ui/Menu";
-import { notify } from "@/ui/Toasts";
+import { useSignOut } from "./sign-out";
 import styles from "./UserMenu.module.css";
 
 const THEMES: Record<Theme, string> = { system: "System", light: "Light", dark: "Dark" };
-
-/** Sign out: the session ends on the server, with what is open of it in every tab. */
-export function useSignOut() {
-  const client = useQueryClient();
-  const navigate = useNavigate();
-  return useMutation({
-    mutationFn: () => api.POST("/api/auth/logout"),
-    onSuccess: async () => {
-      await navigate({ to: "/login" });
-      client.clear();
-    },
-    onError: (error) => notify(`You are still signed in. ${wordsOf(error)}`, "bad"),
-  });
-}
 
 export function UserMenu() {
   const me = useQuery(meQuery).data;
@@ -35,8 +19,9 @@ export function UserMenu() {
   return (
     <Menu
       trigger={
-        <Button kind="quiet" className={styles.trigger ?? ""} aria-label={`Account: ${me?.username ?? ""}`}>
+        <Button kind="quiet" className={styles.trigger ?? ""}>
           <CircleUser aria-hidden="true" />
+          <span className="off-screen">Account</span>
           <span className={styles.name}>{me?.username}</span>
         </Button>
       }

@@ -1,6 +1,6 @@
 import { X } from "lucide-react";
 import { Dialog as Radix } from "radix-ui";
-import type { ReactNode } from "react";
+import { type ReactNode, useRef } from "react";
 import { IconButton } from "./Button";
 import styles from "./Dialog.module.css";
 
@@ -22,11 +22,19 @@ export interface DialogProps {
 /** An open dialog: whoever wants it closed stops rendering it. */
 export function Dialog(props: DialogProps) {
   const { title, description, children, footer, wide = false, bare = false, onEscape, onClose } = props;
+  const opener = useRef(document.activeElement);
+  const giveFocusBack = (event: Event) => {
+    if (opener.current?.isConnected) return;
+    // What it was opened from is gone, maybe by what was done here.
+    event.preventDefault();
+    document.getElementById("content")?.focus();
+  };
   return (
     <Radix.Root open onOpenChange={(open) => open || onClose()}>
       <Radix.Portal>
         <Radix.Overlay className={styles.overlay} />
         <Radix.Content
+          onCloseAutoFocus={giveFocusBack}
           className={`${styles.content} ${wide ? styles.wide : ""}`}
           {...(description === undefined && { "aria-describedby": undefined })}
           onOpenAutoFocus={focusContent}

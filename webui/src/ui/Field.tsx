@@ -47,10 +47,12 @@ function Field(props: FieldProps & { children: (described: Described) => ReactNo
 
 export interface TextFieldProps extends FieldProps, InputHTMLAttributes<HTMLInputElement> {
   mono?: boolean;
+  /** A small button at the end of the line. */
+  end?: ReactNode;
   ref?: Ref<HTMLInputElement>;
 }
 
-export function TextField({ label, hint, error, hideLabel, mono = false, ...input }: TextFieldProps) {
+export function TextField({ label, hint, error, hideLabel, mono = false, end, ...input }: TextFieldProps) {
   return (
     <Field
       label={label}
@@ -58,7 +60,16 @@ export function TextField({ label, hint, error, hideLabel, mono = false, ...inpu
       error={error}
       {...(hideLabel && { hideLabel })}
     >
-      {(described) => <input {...input} {...described} className={`${styles.input} ${mono ? "mono" : ""}`} />}
+      {(described) => (
+        <span className={styles.line}>
+          <input
+            {...input}
+            {...described}
+            className={`${styles.input} ${mono ? "mono" : ""} ${end === undefined ? "" : styles.before}`}
+          />
+          {end !== undefined && <span className={styles.end}>{end}</span>}
+        </span>
+      )}
     </Field>
   );
 }

@@ -8,16 +8,18 @@ export interface PageProps {
   /** In the place of the title, where it is more than a text. */
   heading?: ReactNode;
   actions?: ReactNode;
+  /** For pages of text and forms, whose lines would be too long. */
+  narrow?: boolean;
   children: ReactNode;
 }
 
 /** A page inside the shell: its title, what can be done on it, its content. */
-export function Page({ title, windowTitle = title, heading, actions, children }: PageProps) {
+export function Page({ title, windowTitle = title, heading, actions, narrow = false, children }: PageProps) {
   useEffect(() => {
     document.title = `${windowTitle} · cli-server`;
   }, [windowTitle]);
   return (
-    <div className={styles.page}>
+    <div className={`${styles.page} ${narrow ? styles.narrow : ""}`}>
       <header className={styles.header}>
         {heading ?? <h1 className={styles.title}>{title}</h1>}
         {actions !== undefined && <div className={styles.actions}>{actions}</div>}

@@ -1,0 +1,10 @@
+import type { QueryClient } from "@tanstack/react-query";
+import { keys } from "./queries";
+
+/** What is the same for everybody, and who one is, which is always asked anew. */
+const OF_NOBODY: readonly unknown[] = [keys.me[0], keys.providers[0], keys.registration[0]];
+
+/** Forget what was shown to the person who was signed in, so that nobody else sees it. */
+export function forgetPerson(client: QueryClient): void {
+  client.removeQueries({ predicate: ({ queryKey }) => !OF_NOBODY.includes(queryKey[0]) });
+}

@@ -1,0 +1,11 @@
+import { Store } from "@/lib/store";
+
+/** Why a workspace is no longer seen. */
+export type Loss = "deleted" | "removed";
+
+/** What the server said of workspaces that went away while a page was open, by id. */
+export const losses = new Store<ReadonlyMap<string, Loss>>(new Map());
+
+export function tellLoss(workspaceId: string, why: Loss): void {
+  losses.set(new Map(losses.value).set(workspaceId, why));
+}
