@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from quart_trio import QuartTrio
 
-from daemon.api import admin, agents, auth, events, sandboxes, site, usage, workspaces
+from daemon.api import (
+    about,
+    admin,
+    agents,
+    auth,
+    contents,
+    downloads,
+    events,
+    ports,
+    sandboxes,
+    site,
+    usage,
+    workspaces,
+)
 from daemon.api.guard import register_guard
 from daemon.api.openapi import register_openapi
 from daemon.api.parts import ApiParts, set_parts
@@ -29,6 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiParts", "create_app"]
 
+_ROUTES = (
+    auth, about, workspaces, contents, sandboxes, ports, agents, usage, admin, events, downloads, site,
+)  # fmt: skip
+
 
 def create_app(parts: ApiParts) -> QuartTrio:
     """The app. It starts nothing and opens nothing; ``parts`` outlive it."""
@@ -42,7 +59,7 @@ def create_app(parts: ApiParts) -> QuartTrio:
     register_domain_errors(app)
     register_guard(app)
     register_openapi(app, CookieNames.for_scheme(secure=parts.settings.secure).session)
-    for routes in (auth, workspaces, sandboxes, agents, usage, admin, events, site):
+    for routes in _ROUTES:
         app.register_blueprint(routes.blueprint)
     return app
 

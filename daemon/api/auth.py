@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 from quart import Blueprint
@@ -86,6 +86,28 @@ class Providers(Shape):
     providers: list[Provider]
 
 
+class RegistrationState(Shape):
+    """Whether anybody can register now; ``reason``, for people, says why not."""
+
+    possible: bool
+    reason: str | None
+
+
+_CLOSED: Final = {
+    "closed": "Nobody can register on this server. Ask whoever runs it for an account.",
+    "first-user": "This server lets its first user register, and has one. Ask whoever runs it to open registration.",
+}
+
+
+@blueprint.get("/api/auth/registration")
+@describe({200: Answer("Whether it is possible, and why not.", RegistrationState)}, public=True)
+async def get_registration() -> Response:
+    """Can I register?"""
+    policy = parts().settings.registration
+    possible = await parts().db.run(people.may_register, policy)
+    return answer(RegistrationState(possible=possible, reason=None if possible else _CLOSED[policy]))
+
+
 @blueprint.post("/api/auth/register")
 @describe({201: Answer("Registered and signed in.", User)}, problems=[403, 409, 429], public=True)
 @takes(Registration)
@@ -104,9 +126,7 @@ async def register(wanted: Registration) -> Response:
                 password_hash = await parts().passwords.hash(wanted.password)
         user = await parts().db.run(people.register, policy, wanted.username, email, password_hash, session)
     except RegistrationClosed:
-        raise Problem(
-            403, "registration_closed", "Registration is closed here; ask the operator for an account."
-        ) from None
+        raise Problem(403, "registration_closed", _CLOSED[policy]) from None
     except UsernameTaken:
         raise Problem(409, "username_taken", "Somebody has this user name already; choose another.") from None
     except Crowded:

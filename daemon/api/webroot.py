@@ -6,11 +6,12 @@ what is in them; beside most of them lie ``name.br`` and ``name.gz``, so that no
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from daemon.api.kept_files import KeptFiles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -44,13 +45,6 @@ class Served:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    signature: tuple[int, ...]
-    etag: str
-    body: bytes = field(repr=False)
-
-
 class Webroot:
     """The folder of the build. Files are kept in memory, some 2 MB in all, and read anew when they have changed.
 
@@ -59,7 +53,7 @@ class Webroot:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._seen: dict[Path, _Seen] = {}
+        self._files = KeptFiles()
 
     @property
     def built(self) -> bool:
@@ -78,29 +72,14 @@ class Webroot:
         return self._serve(self.folder / "assets" / name if asset else self.folder / name, kind, accepted)
 
     def _serve(self, path: Path, kind: str, accepted: Mapping[str, float]) -> Served | None:
-        plain = self._read(path)
+        plain = self._files.read(path)
         if plain is None:
             return None  # whatever a forgotten sibling says
-        siblings = {name: self._read(path.with_name(path.name + suffix)) for name, suffix in _SUFFIXES.items()}
-        found = {name: seen for name, seen in siblings.items() if seen is not None}
+        siblings = {name: self._files.read(path.with_name(path.name + suffix)) for name, suffix in _SUFFIXES.items()}
+        found = {name: file for name, file in siblings.items() if file is not None}
         encoding = choose(accepted, found)
         chosen = found.get(encoding, plain)
         return Served(kind, encoding, chosen.etag, chosen.body)
-
-    def _read(self, path: Path) -> _Seen | None:
-        """The file and a hash of it. Its time and size would not do as an ETag: a package may set all times alike, and
-        the page of another build has the same size, because only the hashes of its assets differ."""
-        try:
-            about = path.stat()
-            signature = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-            seen = self._seen.get(path)
-            if seen is None or seen.signature != signature:
-                body = path.read_bytes()
-                seen = self._seen[path] = _Seen(signature, hashlib.sha256(body).hexdigest()[:32], body)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            self._seen.pop(path, None)
-            return None
-        return seen
 
 
 def choose(accepted: Mapping[str, float], there: Collection[str]) -> str:

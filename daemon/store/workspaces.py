@@ -120,6 +120,13 @@ def get_workspace(conn: Connection, workspace_id: str, user_id: str) -> Workspac
     return _read(conn, workspace_id, user_id)
 
 
+def count_sandboxes(conn: Connection, workspace_id: str, user_id: str) -> dict[str, int]:
+    """How many sandboxes it has of each type that occurs, but for those that go; raises as :func:`authorize`."""
+    authorize(conn, workspace_id, user_id, Action.VIEW)
+    query = "SELECT type, count(*) FROM sandboxes WHERE workspace_id = %s AND status <> 'deleting' GROUP BY type"
+    return dict(conn.execute(query.encode(), (workspace_id,)).fetchall())
+
+
 def rename_workspace(conn: Connection, workspace_id: str, actor: Actor, name: str) -> WorkspaceRow:
     """Rename it; raises as :func:`authorize`."""
     authorize(conn, workspace_id, actor.user_id, Action.RENAME_WORKSPACE, lock=True)

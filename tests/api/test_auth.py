@@ -162,6 +162,35 @@ async def test_closed_registration(make_bench: Callable[..., Bench]) -> None:
     assert await bench.execute("SELECT * FROM users") == []
 
 
+@pytest.mark.parametrize(
+    ("policy", "before", "after", "word"),
+    [("open", True, True, ""), ("first-user", True, False, "first user"), ("closed", False, False, "Nobody")],
+)
+async def test_whether_registration_is_possible(
+    make_bench: Callable[..., Bench], policy: str, before: bool, after: bool, word: str
+) -> None:
+    """Before anybody fills in a form, and with the same reason that the form's refusal has."""
+    bench = make_bench(registration=policy)
+
+    async def asked() -> tuple[bool, str | None]:
+        response = await bench.client().get("/api/auth/registration")
+        assert response.status_code == 200
+        found = await response.get_json()
+        return found["possible"], found["reason"]
+
+    assert (await asked())[0] is before
+    await bench.execute("INSERT INTO users (id, username) VALUES ('u', 'first')")
+    possible, reason = await asked()
+    assert possible is after
+    if possible:
+        assert reason is None
+        return
+    assert word in (reason or "")
+    response = await bench.client().post("/api/auth/register", {"username": "alice", "password": PASSWORD})
+    assert response.status_code == 403
+    assert (await response.get_json(force=True))["detail"] == reason
+
+
 async def test_first_user_registration_is_open_once_even_in_a_race(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(registration="first-user")
     clients = [bench.client() for _ in range(4)]

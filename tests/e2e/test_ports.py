@@ -22,10 +22,16 @@ def test_a_web_server_inside_has_a_host_of_its_own(tmp_path: Path) -> None:
     """What users ask for, 4. What it serves gets neither our cookies nor opencode's password."""
     with product(tmp_path, OPENCODE_BIN=str(TALKATIVE)) as made:
         visitor = made.visitor()
-        sandbox = visitor.running(visitor.register())
+        workspace = visitor.register()
+        sandbox = visitor.running(workspace)
+        contents = visitor.api("GET", f"/api/workspaces/{workspace}/contents")
+        assert (contents["cloudSandboxes"], contents["localSandboxes"]) == (1, 0)
+        assert 0 <= contents["diskBytes"] < 1 << 20, "an empty folder, which takes nothing on some file systems"
         port = visitor.request("GET", visitor.open(sandbox), "/listen").json()["port"]
         label = f"{port}-{sandbox}"
         host = f"{label}.localhost"
+        listed = visitor.api("GET", f"/api/sandboxes/{sandbox}/ports")
+        assert listed == {"ports": [{"port": port, "url": f"http://{host}:{made.port}/"}]}
         assert visitor.request("GET", host, "/dump").status == 401, "the cookie of opencode's host is not for this one"
         assert visitor.request("GET", host, "/dump", headers=PAGE).status == 302
         assert visitor.open(sandbox, label) == host
