@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daemon.db.database import Connection
     from tests.api.support import Bench, Client
 
-ROUTES = (
+ROUTES: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
     ("GET", "/api/admin/users", None),
     ("PATCH", "/api/admin/users/{target}", {"disabled": True}),
     ("PATCH", "/api/admin/users/{target}", {}),

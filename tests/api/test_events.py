@@ -247,7 +247,7 @@ async def test_it_ends_with_the_session(system: Live, way: str) -> None:
         elif way == "revoked":
             await crew["guest"].delete(f"/api/auth/sessions/{session}")
         elif way == "disabled":
-            await crew.bench.execute("UPDATE users SET disabled_at = now() WHERE id = %s", user)
+            await crew["owner"].patch(f"/api/admin/users/{user}", {"disabled": True})
         else:
             await crew.bench.execute("DELETE FROM users WHERE id = %s", user)
         while await guest.next() is not None:

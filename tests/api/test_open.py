@@ -207,7 +207,7 @@ async def test_a_ticket_ends_with_what_it_is_bound_to(crew: Crew, ends: str) -> 
     elif ends == "expired":
         await crew.bench.execute("UPDATE sessions SET expires_at = now() WHERE user_id = %s", user)
     elif ends == "user":
-        await crew.bench.execute("UPDATE users SET disabled_at = now() WHERE id = %s", user)
+        await crew["owner"].patch(f"/api/admin/users/{user}", {"disabled": True})
     else:
         await crew.bench.execute("DELETE FROM sandboxes WHERE id = %s", box)
     assert await redeem(crew, ticket, f"oc-{box}") is None

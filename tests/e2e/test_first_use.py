@@ -101,3 +101,12 @@ def test_a_forgotten_tab_does_not_keep_a_sandbox_awake(tmp_path: Path) -> None:
         page.screenshot(path=artifact("states", "resuming.png"))
         page.get_by_text("Add project").wait_for(timeout=OPENCODE_MILLISECONDS)
         assert visitor.status(sandbox) == "running", "a person who comes back finds it running"
+        log = visitor.api("GET", "/api/admin/audit?action=sandbox&limit=4")["entries"]
+        told = [(entry["action"], (entry["actor"] or {}).get("username")) for entry in log]
+        assert told == [
+            ("sandbox.resumed", "ada"),
+            ("sandbox.paused", None),
+            ("sandbox.opened", "ada"),
+            ("sandbox.created", "ada"),
+        ]
+        assert [entry["ip"] for entry in log] == ["127.0.0.1", "", "127.0.0.1", "127.0.0.1"]

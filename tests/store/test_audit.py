@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 from daemon.store import access, audit
 from daemon.store import sandboxes as store
 from daemon.store.audit import Actor, Target
+from tests.conftest import ROOT
 from tests.sandboxes.fakes import add, row_of
 
 if TYPE_CHECKING:
@@ -112,6 +114,12 @@ def test_pages_and_filters(conn: Conn) -> None:
         assert actions(conn, action=nothing) == []
     for nobody in ("", "\0", "nobody", "%", "ada' OR true --"):
         assert actions(conn, actor=nobody) == []
+
+
+def test_every_action_is_explained() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text()
+    documented = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", text.partition("## Audit log")[2].partition("\n## ")[0]))
+    assert documented - {"detail.role", "detail.before", "detail.further"} == set(audit.ACTIONS)
 
 
 # What bounds them

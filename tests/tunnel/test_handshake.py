@@ -200,11 +200,6 @@ async def _second_user(team: Inside, role: str = "developer") -> tuple[Inside, s
     return Inside(visitor, team.workspace, team.tunnels, team.database_url), str(user["id"])
 
 
-async def _disable(team: Inside, user: str) -> None:
-    with psycopg.connect(team.database_url) as conn:
-        conn.execute("UPDATE users SET disabled_at = now() WHERE id = %s", (user,))
-
-
 @pytest.mark.parametrize(
     ("what", "refusal"),
     [("sandbox", 404), ("workspace", 404), ("member", 403), ("guest", 403), ("disabled", 403), ("left", 403)],
@@ -223,7 +218,7 @@ async def test_rights_that_end(team: Inside, local: HttpLocal, what: str, refusa
                 "workspace": lambda: team.api("DELETE", f"/api/workspaces/{team.workspace}"),
                 "member": lambda: team.api("DELETE", members),
                 "guest": lambda: team.api("PUT", members, {"role": "guest"}),
-                "disabled": lambda: _disable(team, user),
+                "disabled": lambda: team.api("PATCH", f"/api/admin/users/{user}", {"disabled": True}),
                 "left": lambda: bob.api("DELETE", members),
             }
             await ends[what]()
@@ -235,6 +230,25 @@ async def test_rights_that_end(team: Inside, local: HttpLocal, what: str, refusa
         assert "REMOVED" in str(agent.error.ending)  # type: ignore[attr-defined]
     target = f"/api/tunnel/{joined.sandbox_id}"
     assert await status(team, target, handshake(bearer(joined.token))) == refusal
+
+
+async def test_who_is_disabled_is_out_of_the_sandboxes_too(team: Inside, local: HttpLocal) -> None:
+    """What is open is cut, the host's own cookie is worth nothing, also after the account is enabled again."""
+    bob, user = await _second_user(team)
+    joined = await team.join()
+    async with agent_here(team, joined, local.port):
+        browser, mine = await bob.browser(joined.sandbox_id), await team.browser(joined.sandbox_id)
+        async with browser.call("GET", "/never") as call, mine.call("GET", "/never") as other:
+            await call.end()
+            await other.end()
+            await local.wait_until(lambda: len(local.open) == 2)
+            await team.api("PATCH", f"/api/admin/users/{user}", {"disabled": True})
+            with trio.fail_after(1):
+                await local.wait_until(lambda: len(local.open) == 1)
+        for disabled in (True, False):
+            await team.api("PATCH", f"/api/admin/users/{user}", {"disabled": disabled})
+            assert (await browser.get("/bytes/5")).status == 401
+        assert (await mine.get("/bytes/5")).status == 200
 
 
 async def test_rights_that_do_not_end(team: Inside, local: HttpLocal) -> None:
