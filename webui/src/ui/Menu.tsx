@@ -12,7 +12,8 @@ export interface MenuProps {
 
 export function Menu({ trigger, children, align = "end" }: MenuProps) {
   return (
-    <Radix.Root>
+    // Not modal: it would hide from screen readers, and from the pointer, a page that is there to be seen.
+    <Radix.Root modal={false}>
       <Radix.Trigger asChild>{trigger}</Radix.Trigger>
       <Radix.Portal>
         <Radix.Content className={styles.content} align={align} sideOffset={4} collisionPadding={8}>
