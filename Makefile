@@ -21,6 +21,10 @@ NPM := $(NODE_PATH) npm install --prefix $(OPENCODE) --ignore-scripts --no-audit
 WEBUI_INSTALLED := webui/node_modules/.installed
 WEBUI := daemon/webroot/index.html
 WEBUI_SOURCES := $(shell find webui/src webui/public -type f) $(wildcard webui/*.json webui/*.html webui/*.ts) daemon/pages/tokens.css
+# What machines that join download. The wheel is named after the version, so the other file stands for both.
+DOWNLOADS := daemon/downloads/cli-server-agent.pyz
+DOWNLOADS_SOURCES := $(shell find protocol daemon/agent daemon/wire -name '*.py') \
+	daemon/__init__.py daemon/cli.py daemon/version.py pyproject.toml constraints.txt scripts/build_agent.py
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -40,7 +44,7 @@ help:
 	@echo 'make bench   compare with other proxies and tunnels (needs nginx and wrk); ARGS=proxies or ARGS=tunnel does a part'
 	@echo 'make agent   build dist/cli-server-agent.pyz, the agent in one file'
 	@echo 'make webui   build the web UI; make types writes its types anew after a change of the API'
-	@echo 'make wheel   build dist/cli_server-*.whl, with the web UI in it'
+	@echo 'make wheel   build dist/cli_server-*.whl, with the web UI and the agent'\''s files in it'
 	@echo 'make autobahn  run all of Autobahn'\''s cases for WebSockets'
 	@echo 'make setup   install what the others need, which they do by themselves'
 
@@ -79,7 +83,7 @@ types: $(PACKAGES) $(WEBUI_INSTALLED)
 	$(BIN)/python scripts/write_types.py
 
 # A build leaves copies behind, which the next one would pack, too.
-wheel: $(PACKAGES) $(WEBUI)
+wheel: $(PACKAGES) $(WEBUI) $(DOWNLOADS)
 	@rm -rf build/lib
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
 	@ls $(WHEELS)/cli_server-*.whl
@@ -91,8 +95,9 @@ autobahn: setup
 	$(BIN)/python -m tests.autobahn.run $(ARGS)
 	$(BIN)/python -m tests.autobahn.run --through $(ARGS)
 
-agent: $(PACKAGES)
-	@$(BIN)/python scripts/build_agent.py dist/cli-server-agent.pyz
+agent: $(DOWNLOADS)
+	@mkdir -p dist
+	@cp $(DOWNLOADS) dist/
 
 $(PACKAGES): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -124,6 +129,10 @@ $(WEBUI): $(WEBUI_SOURCES) $(WEBUI_INSTALLED)
 	@echo 'building the web UI'
 	@cd webui && $(NODE_PATH) node_modules/.bin/vite build --logLevel warn
 	@touch $@
+
+$(DOWNLOADS): $(DOWNLOADS_SOURCES) | $(PACKAGES)
+	@echo 'building what machines that join download'
+	@$(BIN)/python scripts/build_agent.py $(@D) >/dev/null
 
 $(PROXY_INSTALLED): | $(OPENCODE_INSTALLED)
 	@$(NPM) configurable-http-proxy@$(PROXY_VERSION)

@@ -1,12 +1,15 @@
-"""Builds ``cli-server-agent.pyz``: the agent and all that it needs in one file that any Python 3.11 runs.
+"""Builds what a machine that joins installs: the agent as a wheel, and as one file that any Python 3.11 runs.
 
-``python scripts/build_agent.py OUTPUT``. pip installs the project with its default dependencies into a folder; what is
-the server's is left out, and the rest is packed in the form of the standard library's zipapp. The same sources and
-versions (constraints.txt) give the same bytes. Nothing compiled may be in it: the build fails if something is.
+``python scripts/build_agent.py FOLDER`` leaves ``cli_server-VERSION-py3-none-any.whl`` and ``cli-server-agent.pyz``
+there. The wheel is the project without what was built into it, the web UI and these files. The one file has the wheel's
+default install: what is the server's is left out, and the rest is packed in the form of the standard library's zipapp.
+The same sources and versions (constraints.txt) give the same bytes. Nothing compiled may be in it: the build fails if
+something is.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,10 +22,13 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 # Of our own packages; a folder with all below it, or a file.
 OURS: Final = ("protocol", "daemon/__init__.py", "daemon/version.py", "daemon/agent", "daemon/wire")
 OUR_PACKAGES: Final = ("protocol", "backends", "daemon")
+ONE_FILE: Final = "cli-server-agent.pyz"
+BUILT: Final = ("webroot", "downloads", "__pycache__")  # folders that are no sources
 # What pip leaves behind that says where and when it was installed, and programs for a PATH.
 LEAVINGS: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "WHEEL", "entry_points.txt", "top_level.txt")
 COMPILED: Final = {".so", ".pyd", ".dll", ".dylib", ".pyc", ".pyo", ".exe", ".a"}
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
+EPOCH_SECONDS: Final = "315532800"  # the same, as reproducible-builds.org has it for other people's programs
 ENTRY: Final = """\
 import sys
 
@@ -35,17 +41,29 @@ main()
 """
 
 
-def install(folder: Path) -> None:
-    """The project and its default dependencies, not compiled. From a copy: a build leaves files in its sources."""
+def build_wheel(folder: Path) -> Path:
+    """The project's wheel. From a copy: a build leaves files in its sources."""
     with tempfile.TemporaryDirectory() as temporary:
         sources = Path(temporary, "sources")
         sources.mkdir()
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, sources)
         for name in OUR_PACKAGES:
-            shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(folder)]
-        subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), str(sources)], check=True)
+            shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns(*BUILT))
+        pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(sources))
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def install(wheel: Path, folder: Path) -> None:
+    """The wheel and its default dependencies, not compiled."""
+    pip("install", "--no-compile", "--target", str(folder), "--constraint", str(ROOT / "constraints.txt"), str(wheel))
+
+
+def pip(command: str, *words: str) -> None:
+    """Run pip, which says nothing unless it fails."""
+    env = os.environ | {"SOURCE_DATE_EPOCH": EPOCH_SECONDS}
+    subprocess.run([sys.executable, "-m", "pip", command, "--quiet", *words], env=env, check=True)
 
 
 def wanted(path: Path) -> bool:
@@ -82,14 +100,29 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
+def put(built: list[Path], folder: Path) -> None:
+    """Move the files into the folder, each at once: a server may be handing out the ones before. Older wheels go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in built:
+        new = folder / f".{path.name}.new"
+        shutil.copy(path, new)  # perhaps to another disk, where nothing can be moved to at once
+        new.replace(folder / path.name)
+        print(f"{folder / path.name} ({path.stat().st_size // 1024} KiB)")
+    for path in folder.glob("cli_server-*.whl"):
+        if path.name not in {one.name for one in built}:
+            path.unlink()
+
+
 def main() -> None:
     """See the module's text."""
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "dist" / "cli-server-agent.pyz"
+    if len(sys.argv) != 2:
+        sys.exit("usage: build_agent.py FOLDER")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary, "agent")
-        install(folder)
-        pack(folder, output)
-    print(f"{output} ({output.stat().st_size // 1024} KiB)")
+        place = Path(temporary)
+        wheel = build_wheel(place)
+        install(wheel, place / "agent")
+        pack(place / "agent", place / ONE_FILE)
+        put([wheel, place / ONE_FILE], Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
-"""What people install: the default install in an empty environment, and the one file. Both connect."""
+"""What people install: the default install in an empty environment, and the one file. Both connect.
+
+Both are also downloaded from a server, by the commands that its page shows.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import os
 import runpy
 import shutil
@@ -17,9 +21,12 @@ import trio
 
 from daemon.version import version
 from tests.agent.standin import HEALTHY, SANDBOX, TOKEN, Answer, StandIn, http_at, stand_in
+from tests.support.product import Product
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from tests.support.visitor import Visitor
 
 ROOT = Path(__file__).parents[2]
 BUILD = "scripts/build_agent.py"
@@ -37,7 +44,8 @@ def _run(command: Sequence[object], folder: Path) -> str:
     env = {
         name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "http", "TMP"))
     }
-    env |= {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    # What is on this machine is not fetched through a proxy.
+    env |= {"PATH": os.environ["PATH"], "HOME": str(folder), "NO_PROXY": "localhost", "no_proxy": "localhost"}
     words = [str(word) for word in command]
     done = subprocess.run(words, env=env, cwd=folder, capture_output=True, text=True, timeout=MINUTES, check=False)
     if done.returncode and any(sign in done.stderr for sign in UNREACHABLE):
@@ -65,23 +73,39 @@ def sources(place: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(place: Path, sources: Path) -> Path:
+def built(place: Path, sources: Path) -> Path:
+    """The folder of what people download. What was built before is neither packed again nor left there."""
+    for folder in ("webroot", "downloads"):
+        (sources / "daemon" / folder).mkdir(exist_ok=True)
+        (sources / "daemon" / folder / "built-before.txt").write_text("x")
+    dist = place / "dist"
+    dist.mkdir()
+    for name in ("cli_server-0.0.1-py3-none-any.whl", "cli-server-agent.pyz", "other-1.0-py3-none-any.whl"):
+        (dist / name).write_text("x")
+    _run([sys.executable, sources / BUILD, dist], place)
+    return dist
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    """The agent as a wheel."""
+    return built / f"cli_server-{version()}-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def installed(place: Path, wheel: Path) -> Path:
     """The programs of an environment that has the default install and nothing else."""
-    _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", place, sources], place)
     _run([sys.executable, "-m", "venv", "--without-pip", place / "venv"], place)
     bin_ = place / "venv" / "bin"
-    (wheel,) = place.glob("*.whl")
     pip = [sys.executable, "-m", "pip", "--python", bin_ / "python", "install", "--quiet"]
     _run([*pip, "--constraint", ROOT / "constraints.txt", wheel], place)
     return bin_
 
 
 @pytest.fixture(scope="module")
-def one_file(place: Path, sources: Path) -> Path:
-    """What ``make agent`` builds."""
-    path = place / "dist" / "cli-server-agent.pyz"
-    _run([sys.executable, sources / BUILD, path], place)
-    return path
+def one_file(built: Path) -> Path:
+    """The agent as one file."""
+    return built / "cli-server-agent.pyz"
 
 
 async def _connects(command: Sequence[object], home: Path) -> None:
@@ -163,10 +187,99 @@ def test_the_one_file_is_pure_and_has_nothing_of_the_server(one_file: Path) -> N
     assert licensed == others
 
 
-def test_the_one_file_is_the_same_every_time(one_file: Path, place: Path, sources: Path) -> None:
-    again = place / "again.pyz"
+def test_both_are_the_same_every_time(one_file: Path, wheel: Path, place: Path, sources: Path) -> None:
+    again = place / "again"
     _run([sys.executable, sources / BUILD, again], place)
-    assert again.read_bytes() == one_file.read_bytes()
+    assert sorted(path.name for path in again.iterdir()) == sorted([one_file.name, wheel.name])
+    for path in (one_file, wheel):
+        assert (again / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_folder_has_this_version_and_what_is_not_ours(built: Path, one_file: Path, wheel: Path) -> None:
+    """A server hands out what is in it: a wheel of an older version would stay there for ever."""
+    names = {one_file.name, wheel.name, "other-1.0-py3-none-any.whl"}
+    assert {path.name for path in built.iterdir()} == names
+
+
+def test_the_wheel_has_all_sources_and_nothing_that_was_built(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {"daemon/cli.py", "daemon/agent/cli.py", "protocol/session.py", "daemon/pages/tokens.css"} <= names
+    assert not [name for name in names if "built-before" in name or name.startswith("daemon/webroot/")]
+
+
+@pytest.fixture(scope="module")
+def server(place: Path, sources: Path, built: Path) -> Iterator[Product]:
+    """A real server of these sources that has both to download."""
+    for path in built.iterdir():
+        shutil.copy(path, sources / "daemon" / "downloads")
+    start = sources / "start.py"
+    start.write_text("from daemon.cli import main\nmain()\n")
+    made = Product(place, program=(str(start),))  # Python finds what is beside the program first
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def ada(server: Product) -> Visitor:
+    """Somebody whose page shows the commands."""
+    visitor = server.visitor()
+    visitor.register()
+    return visitor
+
+
+async def _joins(command: Sequence[object], home: Path, server: Product, ada: Visitor) -> None:
+    """Run ``connect`` with a code of this server's until its list shows the machine running."""
+    (workspace,) = ada.api("GET", "/api/workspaces")
+    made = ada.api("POST", f"/api/workspaces/{workspace['id']}/agent-code")
+    async with http_at(HEALTHY) as opencode:
+        options = ["--server", server.url, "--code", made["code"], "--opencode-url", f"http://127.0.0.1:{opencode}"]
+        process = await trio.lowlevel.open_process(
+            [str(word) for word in (*command, "connect", "--name", home.name, *options)],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
+            cwd=home,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            with trio.fail_after(30):
+                while True:
+                    boxes = ada.api("GET", f"/api/workspaces/{workspace['id']}/sandboxes")
+                    if [box["status"] for box in boxes if box["name"] == home.name] == ["running"]:
+                        break
+                    await trio.sleep(0.1)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+@pytest.mark.needs("postgres")
+async def test_what_the_page_says_about_pip_is_true(server: Product, ada: Visitor, place: Path) -> None:
+    """``python3 -m pip install URL``, in an environment of its own."""
+    home = place / "home-of-pip"
+    home.mkdir()
+    python = home / "venv" / "bin" / "python"
+    _run([sys.executable, "-m", "venv", home / "venv"], home)
+    _run([python, "-m", "pip", "install", f"{server.url}{ada.api('GET', '/api/server')['agent']['wheel']}"], home)
+    assert _run([python.with_name("cli-server"), "version"], home) == f"cli-server {version()}\n"
+    await _joins([python.with_name("cli-server"), "agent"], home, server, ada)
+
+
+@pytest.mark.needs("postgres")
+async def test_what_the_page_says_about_the_one_file_is_true(
+    server: Product, ada: Visitor, place: Path, one_file: Path
+) -> None:
+    """``curl -fLO URL``, and nothing but Python."""
+    if shutil.which("curl") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("curl is missing; apt-get install curl")
+    home = place / "home-of-curl"
+    home.mkdir()
+    path = ada.api("GET", "/api/server")["agent"]["file"]
+    _run(["curl", "-fLO", "--no-progress-meter", server.url + path], home)
+    assert filecmp.cmp(home / one_file.name, one_file, shallow=False)
+    await _joins([sys.executable, "-I", "-S", one_file.name], home, server, ada)
 
 
 def test_something_compiled_fails_the_build(tmp_path: Path) -> None:
