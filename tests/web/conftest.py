@@ -22,6 +22,7 @@ from tests.support.visitor import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
@@ -117,16 +118,22 @@ class Person:
             page.context.close()
 
 
+def make_product(folder: Path, env: dict[str, str]) -> Product:
+    """A product that is not started yet. It serves the page that is in the tree, or that of ``WEBUI_ROOT``."""
+    product = Product(folder, env, port=free_port())
+    root = os.environ.get("WEBUI_ROOT")
+    if root is not None:
+        product.program = ("-c", _PROGRAM.format(root=root))
+    return product
+
+
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One product for all tests of the page, with open registration and a stand-in for the Messages API."""
     folder = tmp_path_factory.mktemp("web")
-    root = os.environ.get("WEBUI_ROOT")
     with stand_in() as upstream:
         env = {"REGISTRATION": "open", "ANTHROPIC_API_KEY": OPERATOR_KEY, "ANTHROPIC_BASE_URL": upstream}
-        product = Product(folder, env, port=free_port())
-        if root is not None:
-            product.program = ("-c", _PROGRAM.format(root=root))
+        product = make_product(folder, env)
         product.start()
         try:
             admin = product.visitor()

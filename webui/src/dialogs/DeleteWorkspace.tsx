@@ -65,7 +65,12 @@ export default function DeleteWorkspace({ workspace }: { workspace: Workspace })
 /** What goes with the workspace, and what stays. */
 function Losses({ contents }: { contents: Contents }) {
   const { cloudSandboxes, localSandboxes, diskBytes } = contents;
-  const disk = diskBytes === null ? "the disk" : `the disk, ${sizeWords(diskBytes)}`;
+  const disk =
+    diskBytes === null
+      ? "the disk"
+      : diskBytes === 0
+        ? "the disk, which is empty"
+        : `the disk, ${sizeWords(diskBytes)}`;
   return (
     <>
       <p>

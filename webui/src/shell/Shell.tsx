@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { Outlet, useRouter } from "@tanstack/react-router";
 import { useEffect, useRef } from "react";
 import { ApiError } from "@/api/errors";
 import { meQuery } from "@/api/queries";
@@ -43,15 +43,16 @@ export function Shell() {
 /** A session that ended, here or in another tab, leads to the sign-in page and back. */
 function useSignedOutElsewhere(): void {
   const { error } = useQuery(meQuery);
-  const navigate = useNavigate();
-  const next = useRouterState({ select: (state) => state.location.href });
+  const router = useRouter();
   const leaving = useStore(signingOut);
   const signedOut = error instanceof ApiError && error.status === 401 && !leaving;
   useEffect(() => {
     if (!signedOut) return;
     closeDialog();
-    void navigate({ to: "/login", search: { next, ended: true }, replace: true });
-  }, [signedOut, navigate, next]);
+    // Asked now, and once: on the way to the sign-in page, the address is that page's already.
+    const next = router.state.location.href;
+    void router.navigate({ to: "/login", search: { next, ended: true }, replace: true });
+  }, [signedOut, router]);
 }
 
 /** Another tab signed in as somebody else: nothing that this one shows is theirs. */

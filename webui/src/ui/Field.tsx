@@ -19,7 +19,7 @@ interface Described {
 function Field(props: FieldProps & { children: (described: Described) => ReactNode }) {
   const id = useId();
   const { label, hint, error, hideLabel = false, children } = props;
-  const notes = [hint === undefined ? "" : `${id}-hint`, error === undefined ? "" : `${id}-error`];
+  const notes = [!hint ? "" : `${id}-hint`, error === undefined ? "" : `${id}-error`];
   const describedBy = notes.filter(Boolean).join(" ");
   return (
     <div className={styles.field}>
@@ -36,7 +36,7 @@ function Field(props: FieldProps & { children: (described: Described) => ReactNo
           {error}
         </p>
       )}
-      {hint !== undefined && (
+      {hint && (
         <p id={`${id}-hint`} className={styles.hint}>
           {hint}
         </p>

@@ -79,7 +79,10 @@ function NewAccount({ done }: { done: boolean }) {
         value={username}
         onChange={(event) => setUsername(event.target.value)}
         error={taken ?? wrong("username")}
-        hint="At most 40 of a–z, 0–9, dot, hyphen and underscore; a letter or digit at both ends."
+        hint={
+          !(taken ?? wrong("username")) &&
+          "At most 40 of a–z, 0–9, dot, hyphen and underscore; a letter or digit at both ends."
+        }
       />
       <TextField
         label="E-mail (optional)"
@@ -101,7 +104,10 @@ function NewAccount({ done }: { done: boolean }) {
         value={password}
         onChange={(event) => setPassword(event.target.value)}
         error={wrong("password")}
-        hint="At least 8 characters; not your user name, and not one of the most common passwords."
+        hint={
+          !wrong("password") &&
+          "At least 8 characters; not your user name, and not one of the most common passwords."
+        }
       />
       <Button kind="primary" type="submit" pending={entry.isPending || done} disabled={left > 0}>
         Create the account

@@ -84,7 +84,7 @@ function Delete({ workspace }: { workspace: Workspace }) {
     <Section title="Delete">
       <Card>
         <div className={styles.act}>
-          <p>Its sandboxes and its disk go with it, for all members. You are shown what that is first.</p>
+          <p>Its sandboxes and its disk are deleted for all members. The next step shows how much that is.</p>
           <Button kind="danger" onClick={() => openDialog({ kind: "delete-workspace", workspace })}>
             Delete the workspace
           </Button>
