@@ -2,15 +2,17 @@ import { durationWords } from "@/lib/time";
 import { SelectField, TextField } from "@/ui/Field";
 import { OWN, type Wanted } from "./wanted";
 
+type Timeout = Pick<Wanted, "timeout" | "ownTimeout">;
+
 export interface TimeoutFieldProps {
-  wanted: Wanted;
-  change: (part: Partial<Wanted>) => void;
+  wanted: Timeout;
+  change: (part: Partial<Timeout>) => void;
   /** The server's own, as it writes it. */
   servers: string;
   error: string | undefined;
 }
 
-const CHOICES = [
+export const CHOICES = [
   ["15m", "After 15 min"],
   ["1h", "After 1 h"],
   ["4h", "After 4 h"],
@@ -30,9 +32,7 @@ export function TimeoutField({ wanted, change, servers, error }: TimeoutFieldPro
         error={isOwn ? undefined : error}
         hint="Idle is when nobody uses it and its agent does not work. Pausing keeps its files, and opening it resumes it."
       >
-        <option value="">
-          {words === "never" ? "Never (this server's default)" : `After ${words} (this server's default)`}
-        </option>
+        <option value="">{words === "never" ? "Never (default)" : `After ${words} (default)`}</option>
         {CHOICES.map(([value, label]) => (
           <option key={value} value={value}>
             {label}

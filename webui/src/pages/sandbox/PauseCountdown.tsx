@@ -8,7 +8,7 @@ export function PauseCountdown({ sandbox }: { sandbox: Sandbox }) {
   const left = timeLeft(sandbox, useNow());
   if (left === null) return <>Never by itself</>;
   return (
-    <div>
+    <div className={styles.pauses}>
       <p>
         {left > 0 ? (
           <>

@@ -1,6 +1,6 @@
 import { Pencil } from "lucide-react";
 import { type FormEvent, type KeyboardEvent, useEffect, useRef, useState } from "react";
-import { ApiError, wordsOf } from "@/api/errors";
+import { fieldWords, wordsOf } from "@/api/errors";
 import { offers } from "@/api/offers";
 import { useSandboxAct } from "@/api/sandbox-acts";
 import { Badge } from "@/ui/Badge";
@@ -55,8 +55,7 @@ function NameForm({ sandbox, onEnd }: Here & { onEnd: () => void }) {
     event.stopPropagation();
     onEnd();
   };
-  const { error } = act;
-  const wrong = error instanceof ApiError ? (error.field("name") ?? error.message) : error && wordsOf(error);
+  const wrong = fieldWords(act.error, "name") ?? (act.error === null ? undefined : wordsOf(act.error));
   return (
     <form className={styles.form} onSubmit={save} onKeyDown={leave}>
       <TextField
@@ -64,7 +63,7 @@ function NameForm({ sandbox, onEnd }: Here & { onEnd: () => void }) {
         label="Name"
         hideLabel
         value={name}
-        error={wrong ?? undefined}
+        error={wrong}
         autoComplete="off"
         spellCheck={false}
         onChange={(event) => setName(event.target.value)}

@@ -1,12 +1,13 @@
 import type { Sandbox } from "@/api/schema.gen";
+import { cores } from "@/dialogs/create/sizes";
 
 /** "2 cores, 2 GiB of memory" at most; `null` for a machine that is not ours to limit. */
 export function limitsWords({ cpu, memory }: Pick<Sandbox, "cpu" | "memory">): string | null {
   if (cpu === null || memory === null) return null;
-  const cores = cpu.endsWith("m") ? Number(cpu.slice(0, -1)) / 1000 : Number(cpu);
+  const count = cores(cpu);
   const [, amount = memory, unit = ""] = /^([\d.]+)(.*)$/.exec(memory) ?? [];
   const size = unit === "" ? `${amount} bytes` : `${amount} ${unit.replace("k", "K")}B`;
-  return `${cores} ${cores === 1 ? "core" : "cores"}, ${size} of memory`;
+  return `${count} ${count === 1 ? "core" : "cores"}, ${size} of memory`;
 }
 
 const KNOWN: Record<string, string> = {

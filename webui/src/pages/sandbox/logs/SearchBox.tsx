@@ -36,15 +36,15 @@ export function SearchBox({ query, found, current, onQuery, onGo }: SearchBoxPro
         onChange={(event) => onQuery(event.target.value)}
         onKeyDown={take}
       />
-      <span role="status" className={styles.count}>
-        {query !== "" && countWords(found, current)}
-      </span>
       <IconButton label="Previous match" size="small" disabled={none} onClick={() => go(-1)}>
         <ChevronUp aria-hidden="true" />
       </IconButton>
       <IconButton label="Next match" size="small" disabled={none} onClick={() => go(1)}>
         <ChevronDown aria-hidden="true" />
       </IconButton>
+      <span role="status" className={styles.count}>
+        {query !== "" && countWords(found, current)}
+      </span>
     </search>
   );
 }
