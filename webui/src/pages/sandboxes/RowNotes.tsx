@@ -59,7 +59,7 @@ export function RowNotes({ sandbox, role, failure, tabIndex }: RowNotesProps) {
 function Away({ connects }: { connects: boolean }) {
   if (!connects) return <p className="quiet">The machine is away. It is back as soon as its agent runs.</p>;
   return (
-    <p className={`${styles.note} quiet`}>
+    <p className={`${styles.note} ${styles.command} quiet`}>
       The machine is away. To bring it back, run there:
       <CopyText text="cli-server agent connect" what="Copy the command" />
     </p>

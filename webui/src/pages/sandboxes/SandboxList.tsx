@@ -89,11 +89,11 @@ export function SandboxList({ workspace, sandboxes }: SandboxListProps) {
         </div>
       )}
       <p id={hint} className={styles.hint}>
-        <kbd>↑</kbd> <kbd>↓</kbd> move · <kbd>Enter</kbd> its page · <kbd>Ctrl Enter</kbd> open
+        <kbd>↑</kbd> <kbd>↓</kbd> move · <kbd>Enter</kbd> its page
         {selects && (
           <>
-            {" "}
-            · <kbd>Space</kbd> select
+            {" · "}
+            <kbd>Ctrl Enter</kbd> open · <kbd>Space</kbd> select
           </>
         )}
       </p>
@@ -124,7 +124,10 @@ function Head({ selects }: { selects: boolean }) {
         <HeadCell key={title}>{title}</HeadCell>
       ))}
       <HeadCell>
-        <span className="off-screen">What can be done</span>
+        <span className="off-screen">What makes sense now</span>
+      </HeadCell>
+      <HeadCell>
+        <span className="off-screen">All that can be done</span>
       </HeadCell>
     </div>
   );

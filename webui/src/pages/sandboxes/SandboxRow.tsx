@@ -1,5 +1,5 @@
 import { Link } from "@tanstack/react-router";
-import { offers } from "@/api/offers";
+import { may } from "@/api/permissions";
 import type { Role } from "@/api/roles.gen";
 import { useFailedAct } from "@/api/sandbox-acts";
 import type { Sandbox } from "@/api/schema.gen";
@@ -74,11 +74,11 @@ export function SandboxRow(props: SandboxRowProps) {
       <Cell className={styles.calls}>
         {counts && <Sparkline counts={counts.length > 0 ? counts : NO_CALLS} label={callWords(counts)} />}
       </Cell>
-      <Cell className={styles.actions}>
+      <Cell className={styles.action}>
         <RowAction sandbox={sandbox} role={role} tabIndex={tabIndex} />
-        {offers("logs", sandbox, role) || offers("rename", sandbox, role) ? (
-          <RowMenu sandbox={sandbox} role={role} tabIndex={tabIndex} />
-        ) : null}
+      </Cell>
+      <Cell className={styles.menu}>
+        {may(role, "change_sandbox") && <RowMenu sandbox={sandbox} role={role} tabIndex={tabIndex} />}
       </Cell>
       {hasNotes && (
         <Cell className={styles.notes}>
