@@ -9,6 +9,7 @@ import {
 } from "@tanstack/react-router";
 import { ApiError } from "./api/errors";
 import { meQuery } from "./api/queries";
+import { auditSearch, listSearch } from "./pages/admin/search";
 import { Failed, NothingHere } from "./pages/Failed";
 import { usageSearch } from "./pages/usage/period";
 import { WorkspaceLayout } from "./pages/WorkspaceLayout";
@@ -154,24 +155,28 @@ const sessions = createRoute({
 const adminUsers = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/users",
+  validateSearch: listSearch,
   component: lazyRouteComponent(() => import("./pages/admin/Users")),
 });
 
 const adminWorkspaces = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/workspaces",
+  validateSearch: listSearch,
   component: lazyRouteComponent(() => import("./pages/admin/Workspaces")),
 });
 
 const adminSandboxes = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/sandboxes",
+  validateSearch: listSearch,
   component: lazyRouteComponent(() => import("./pages/admin/AdminSandboxes")),
 });
 
 const adminAudit = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/audit",
+  validateSearch: auditSearch,
   component: lazyRouteComponent(() => import("./pages/admin/Audit")),
 });
 

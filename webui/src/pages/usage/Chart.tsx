@@ -56,7 +56,7 @@ export default function Chart({ label, unit, stacks, models, looks }: ChartProps
       <YAxis
         width={AXIS_WIDTH}
         // Where nothing was used the line at zero must still have something above it.
-        domain={[0, (most: number) => Math.max(most, 1)]}
+        domain={[0, stacks.some((stack) => stack.total > 0) ? "auto" : 1]}
         allowDecimals={false}
         tickFormatter={shortNumber}
         tick={{ fill: "var(--quiet)" }}

@@ -7,7 +7,7 @@ export function Texture({ id, look }: { id: string; look: Look }) {
   return (
     <pattern id={id} width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
       <rect width="6" height="6" fill={colourOf(look)} />
-      <rect width="2" height="6" fill="var(--surface)" opacity="0.6" />
+      <rect width="2" height="6" fill="var(--surface)" opacity="0.4" />
     </pattern>
   );
 }

@@ -15,8 +15,8 @@ import styles from "./Usage.module.css";
 
 type Looks = ReadonlyMap<string, Look>;
 
-/** Two weeks are looked at; a whole year is looked up. */
-const FIRST_ROWS = 30;
+/** The last days are looked at; a whole year is looked up. */
+const FIRST_ROWS = 20;
 
 const NUMBERS: readonly Column<Tokens>[] = MEASURE_NAMES.map((measure) => ({
   title: MEASURES[measure].title,

@@ -1,0 +1,76 @@
+import { useQuery } from "@tanstack/react-query";
+import { type FormEvent, useEffect, useId, useState } from "react";
+import { adminUsersQuery } from "@/api/queries";
+import { SelectField, TextField } from "@/ui/Field";
+import styles from "./Audit.module.css";
+import { ACTIONS, KINDS, kindOf } from "./audit-words";
+import type { AuditSearch } from "./search";
+
+interface AuditFiltersProps {
+  filter: AuditSearch;
+  onFilter: (change: AuditSearch) => void;
+}
+
+/** Of which user, and of what kind. */
+export function AuditFilters({ filter, onFilter }: AuditFiltersProps) {
+  return (
+    <div className={styles.filters}>
+      <ActorFilter actor={filter.actor ?? ""} onChoose={(actor) => onFilter({ actor })} />
+      <SelectField
+        label="What happened"
+        value={filter.action ?? ""}
+        onChange={(event) => onFilter({ action: event.target.value })}
+      >
+        <option value="">Everything</option>
+        {Object.entries(KINDS).map(([kind, title]) => (
+          <optgroup key={kind} label={title}>
+            <option value={kind}>{title}: all</option>
+            {Object.entries(ACTIONS)
+              .filter(([action]) => kindOf(action) === kind)
+              .map(([action, { name }]) => (
+                <option key={action} value={action}>
+                  {name}
+                </option>
+              ))}
+          </optgroup>
+        ))}
+      </SelectField>
+    </div>
+  );
+}
+
+/** A whole name is needed, so it is looked for once it is one: chosen from the list, or by Enter, or on leaving. */
+function ActorFilter({ actor, onChoose }: { actor: string; onChoose: (actor: string) => void }) {
+  const list = useId();
+  const users = useQuery(adminUsersQuery).data ?? [];
+  const [typed, setTyped] = useState(actor);
+  useEffect(() => setTyped(actor), [actor]);
+  const take = (text: string) => {
+    setTyped(text);
+    if (text === "" || users.some((user) => user.username === text)) onChoose(text);
+  };
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    onChoose(typed.trim());
+  };
+  return (
+    <form onSubmit={submit}>
+      <TextField
+        label="Who"
+        type="search"
+        placeholder="Everybody"
+        list={list}
+        autoComplete="off"
+        spellCheck={false}
+        value={typed}
+        onChange={(event) => take(event.target.value)}
+        onBlur={() => onChoose(typed.trim())}
+      />
+      <datalist id={list}>
+        {users.map((user) => (
+          <option key={user.id} value={user.username} />
+        ))}
+      </datalist>
+    </form>
+  );
+}
