@@ -201,6 +201,7 @@ async def test_every_route_needs_a_session_but_for_those_that_cannot(bench: Benc
     assert public == {
         ("POST", "/api/auth/register"),
         ("POST", "/api/auth/login"),
+        ("GET", "/api/auth/registration"),
         ("GET", "/api/auth/oidc/providers"),
         ("POST", "/api/agent/register"),
         ("GET", "/api/openapi.json"),

@@ -43,6 +43,16 @@ CHECKS = [
 ]
 
 
+class Talkative(Logs):
+    """A backend that can also say what is served inside, and how large a disk is."""
+
+    async def ports(self, sandbox_id: str) -> list[int]:
+        return [3000]
+
+    async def disk_bytes(self, workspace_id: str) -> int | None:
+        return 4096
+
+
 class Prober:
     """Sends what schemathesis makes of one operation. Blocks; for a thread."""
 
@@ -92,9 +102,9 @@ class Prober:
 async def test_every_operation(
     db: Database, database_url: str, make_bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
-    logs = Logs()
-    logs.write.close()
-    async with live(db, database_url, make_bench, tmp_path / "api.sock", parts={"backend": logs}) as system:
+    backend = Talkative()
+    backend.write.close()
+    async with live(db, database_url, make_bench, tmp_path / "api.sock", parts={"backend": backend}) as system:
         crew = system.crew
         ids = {"workspaceId": crew.workspace_id, "sandboxId": await crew.box(), "userId": crew.id_of("guest")}
         schema = schemathesis.openapi.from_dict(crew.bench.contract.document)
