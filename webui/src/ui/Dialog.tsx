@@ -1,6 +1,6 @@
 import { X } from "lucide-react";
 import { Dialog as Radix } from "radix-ui";
-import { type ReactNode, useRef } from "react";
+import { type ReactNode, useState } from "react";
 import { IconButton } from "./Button";
 import styles from "./Dialog.module.css";
 
@@ -19,15 +19,23 @@ export interface DialogProps {
   onClose: () => void;
 }
 
+/** The element with the focus; for an item of a menu, which is closing, the button that opened the menu. */
+function whatHasFocus(): HTMLElement | null {
+  const focused = document.activeElement;
+  const menu = focused?.closest('[role="menu"]')?.getAttribute("aria-labelledby");
+  if (menu) return document.getElementById(menu);
+  return focused instanceof HTMLElement && focused !== document.body ? focused : null;
+}
+
 /** An open dialog: whoever wants it closed stops rendering it. */
 export function Dialog(props: DialogProps) {
   const { title, description, children, footer, wide = false, bare = false, onEscape, onClose } = props;
-  const opener = useRef(document.activeElement);
+  const [opener] = useState(whatHasFocus);
   const giveFocusBack = (event: Event) => {
-    if (opener.current?.isConnected) return;
-    // What it was opened from is gone, maybe by what was done here.
-    event.preventDefault();
-    document.getElementById("content")?.focus();
+    event.preventDefault(); // Radix would give it to a trigger, which there is none of
+    // What it was opened from may be gone, by what was done here.
+    const back = opener?.isConnected ? opener : document.getElementById("content");
+    back?.focus();
   };
   return (
     <Radix.Root open onOpenChange={(open) => open || onClose()}>

@@ -22,12 +22,8 @@ export function MemberRow({ workspace, member, mine, onGoing }: MemberRowProps &
   return (
     <tr>
       <td className={styles.name}>
-        {member.username}
-        {mine && (
-          <span>
-            <Badge>you</Badge>
-          </span>
-        )}
+        <span>{member.username}</span>
+        {mine && <Badge>you</Badge>}
       </td>
       <td className={styles.role}>
         {may(workspace.role, "change_role") ? (
