@@ -1,5 +1,5 @@
 import { Link } from "@tanstack/react-router";
-import { wordsOf } from "@/api/errors";
+import { failureWords } from "@/api/errors";
 import { may } from "@/api/permissions";
 import { type SandboxAct, useFailedAct } from "@/api/sandbox-acts";
 import { startAgain } from "@/lib/agent-commands";
@@ -7,6 +7,7 @@ import { Button } from "@/ui/Button";
 import { CopyBlock } from "@/ui/Copy";
 import { Notice } from "@/ui/Notice";
 import type { Here } from "./here";
+import styles from "./Messages.module.css";
 
 /** The forms show what became of a change themselves. */
 const FAILED: Record<Exclude<SandboxAct, "change">, string> = {
@@ -29,7 +30,7 @@ export function Messages({ sandbox, role }: Here) {
             </Button>
           }
         >
-          {FAILED[failed.act]} {wordsOf(failed.error)}
+          {failureWords(FAILED[failed.act], failed.error)}
         </Notice>
       )}
       {sandbox.status === "failed" && <Failure sandbox={sandbox} role={role} />}
@@ -50,12 +51,13 @@ function Failure({ sandbox, role }: Here) {
         )
       }
     >
-      <strong>{sandbox.statusReason ?? "The server gave no reason."}</strong>
-      <br />
-      Its files are kept.{" "}
-      {may(role, "resume_sandbox")
-        ? "When the cause is mended, try again."
-        : "A developer of the workspace can try again."}
+      <p>{sandbox.statusReason ?? "It failed, and the server gave no reason."}</p>
+      <p className="quiet">
+        Its files are kept.{" "}
+        {may(role, "resume_sandbox")
+          ? "When the cause is mended, try again."
+          : "A developer of the workspace can try again."}
+      </p>
     </Notice>
   );
 }
@@ -63,16 +65,19 @@ function Failure({ sandbox, role }: Here) {
 function Offline({ sandbox, role }: Here) {
   return (
     <Notice tone="warn">
-      The machine is not connected, so nobody can open it. Nothing on it is lost.
-      {may(role, "connect_agent") && (
-        <>
-          {" "}
-          Start its agent again, on that machine and in the folder to work in:
-          <CopyBlock text={startAgain(sandbox.id)} what="Copy the command" />
-          With the one file, put <code>python3 cli-server-agent.pyz</code> in the place of{" "}
-          <code>cli-server agent</code>.
-        </>
-      )}
+      <div className={styles.stack}>
+        <p>The machine is not connected, so nobody can open it. Nothing on it is lost.</p>
+        {may(role, "connect_agent") && (
+          <>
+            <p>Start its agent again, on that machine and in the folder to work in:</p>
+            <CopyBlock text={startAgain(sandbox.id)} what="Copy the command" />
+            <p className="quiet">
+              With the one file, put <code>python3 cli-server-agent.pyz</code> in the place of{" "}
+              <code>cli-server agent</code>.
+            </p>
+          </>
+        )}
+      </div>
     </Notice>
   );
 }

@@ -1,10 +1,10 @@
-import { useQuery } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useParams } from "@tanstack/react-router";
-import { useRef } from "react";
+import { useEffect, useRef } from "react";
 import { ApiError } from "@/api/errors";
 import { may } from "@/api/permissions";
-import { sandboxQuery, workspacesQuery } from "@/api/queries";
-import type { Sandbox } from "@/api/schema.gen";
+import { keys, sandboxQuery, workspacesQuery } from "@/api/queries";
+import type { Sandbox, Workspace } from "@/api/schema.gen";
 import { NothingHere } from "@/pages/Failed";
 import { Loaded } from "@/ui/Loaded";
 import { Page } from "@/ui/Page";
@@ -24,6 +24,7 @@ export default function SandboxPage() {
 function Whole({ sandboxId }: { sandboxId: string }) {
   const query = useQuery(sandboxQuery(sandboxId));
   const workspaces = useQuery(workspacesQuery).data;
+  useAskAgain(query.data, workspaces);
   const last = useRef<Sandbox>(undefined);
   if (query.data !== undefined) last.current = query.data;
   if (query.error instanceof ApiError && query.error.status === 404) {
@@ -36,6 +37,16 @@ function Whole({ sandboxId }: { sandboxId: string }) {
       )}
     </Loaded>
   );
+}
+
+/** Events tell of one's membership, and not of what one does not see for it: whether it is so is asked. */
+function useAskAgain(sandbox: Sandbox | undefined, workspaces: readonly Workspace[] | undefined): void {
+  const client = useQueryClient();
+  const id = sandbox?.id;
+  const apart = workspaces?.every((one) => one.id !== sandbox?.workspaceId) ?? false;
+  useEffect(() => {
+    if (id !== undefined && apart) void client.invalidateQueries({ queryKey: keys.sandbox(id) });
+  }, [client, id, apart]);
 }
 
 function Shown(here: Here) {
