@@ -35,7 +35,7 @@ export function CopyButton({ text, what, label }: { text: Copied; what: string; 
           {icon}
         </IconButton>
       ) : (
-        <Button size="small" icon={icon} onClick={copy} aria-label={said ? undefined : what}>
+        <Button size="small" icon={icon} onClick={copy} title={what}>
           {said || label}
         </Button>
       )}
