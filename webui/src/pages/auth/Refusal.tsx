@@ -27,12 +27,16 @@ export function useSecondsLeft(error: Error | null): number {
   return left;
 }
 
+/** To sign in twice does no harm. */
+const NO_ANSWER = "The server does not answer. Nothing is lost; check your connection, then try again.";
+
 /** Why a form was refused. Where one has to wait, the seconds run down beside it, silently for a screen reader. */
 export function Refusal({ error, left, children }: { error: Error; left: number; children?: ReactNode }) {
+  const unanswered = error instanceof ApiError && error.status === 0;
   const waits = error instanceof ApiError && error.retryAfter !== null;
   return (
     <Notice tone="bad">
-      {children || wordsOf(error)}
+      {children || (unanswered ? NO_ANSWER : wordsOf(error))}
       {waits && (
         <p role="timer">
           {left > 0 ? `You can try again in ${span(left * 1000)}.` : "You can try again now."}

@@ -24,7 +24,7 @@ export default function Register() {
       title="Create an account"
       below={
         <>
-          You have one?{" "}
+          You have an account?{" "}
           <Link to="/login" search={next === undefined ? {} : { next }}>
             Sign in
           </Link>
