@@ -6,9 +6,9 @@ export interface Column<T> {
   cell: (row: T) => ReactNode;
   /**
    * `main`: what the row is about, the head of its card on a phone; `number`: at the right, in a narrow column;
-   * `actions`: what can be done, at the end of the row, its title for screen readers only.
+   * `short`: a word or two, in a narrow column; `actions`: what can be done, at the end of the row, its title for screen readers only.
    */
-  kind?: "main" | "number" | "text" | "actions";
+  kind?: "main" | "number" | "short" | "text" | "actions";
 }
 
 export interface DataTableProps<T> {

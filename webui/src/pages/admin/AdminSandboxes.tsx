@@ -39,13 +39,13 @@ function List() {
       kind: "main",
       cell: (one) => <Name sandbox={one} isMine={mine.has(one.workspaceId)} />,
     },
-    { title: "Status", cell: (one) => <Status status={one.status} /> },
+    { title: "Status", kind: "short", cell: (one) => <Status status={one.status} /> },
     { title: "Workspace", cell: (one) => one.workspaceName },
     {
       title: "Made by",
       cell: (one) => one.createdBy?.username ?? <span className="quiet">a user who is gone</span>,
     },
-    { title: "Last activity", cell: (one) => <Ago time={one.lastActivityAt} /> },
+    { title: "Last activity", kind: "short", cell: (one) => <Ago time={one.lastActivityAt} /> },
   ];
   return (
     <>

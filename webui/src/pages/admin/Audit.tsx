@@ -41,9 +41,10 @@ function List() {
         />
       ),
     },
-    { title: "When", cell: (entry) => <Ago time={entry.at} /> },
+    { title: "When", kind: "short", cell: (entry) => <Ago time={entry.at} /> },
     {
       title: "From",
+      kind: "short",
       cell: (entry) =>
         entry.ip === "" ? <span className="quiet">the server</span> : <code>{entry.ip}</code>,
     },

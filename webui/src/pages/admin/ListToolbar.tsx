@@ -19,7 +19,7 @@ export function ListToolbar({ by, search, onSearch, count }: ListToolbarProps) {
         <TextField
           label={`Filter by ${by}`}
           hideLabel
-          placeholder={`Filter by ${by}`}
+          placeholder="Filter"
           type="search"
           autoComplete="off"
           spellCheck={false}

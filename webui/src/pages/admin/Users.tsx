@@ -36,11 +36,12 @@ function List() {
     { title: "User", kind: "main", cell: (user) => <Who user={user} isMe={user.id === me?.id} /> },
     {
       title: "Last seen",
+      kind: "short",
       cell: (user) =>
         user.lastSeenAt === null ? <span className="quiet">never</span> : <Ago time={user.lastSeenAt} />,
     },
-    { title: "Since", cell: (user) => <Ago time={user.createdAt} /> },
-    { title: "Workspaces", kind: "number", cell: (user) => user.workspaces },
+    { title: "Since", kind: "short", cell: (user) => <Ago time={user.createdAt} /> },
+    { title: "Workspaces", kind: "short", cell: (user) => user.workspaces },
     {
       title: "What can be done",
       kind: "actions",

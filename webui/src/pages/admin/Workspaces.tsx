@@ -40,10 +40,13 @@ function List() {
         ),
     },
     { title: "Owners", cell: (one) => one.owners.join(", ") },
-    { title: "Since", cell: (one) => <Ago time={one.createdAt} /> },
+    { title: "Since", kind: "short", cell: (one) => <Ago time={one.createdAt} /> },
     { title: "Members", kind: "number", cell: (one) => one.members },
-    { title: "Sandboxes", kind: "number", cell: (one) => one.sandboxes },
-    { title: "Running", kind: "number", cell: (one) => one.running },
+    {
+      title: "Sandboxes",
+      kind: "number",
+      cell: (one) => (one.running === 0 ? one.sandboxes : `${one.sandboxes} (${one.running} running)`),
+    },
   ];
   return (
     <>

@@ -41,7 +41,7 @@ export function UsageView({ of, name, search, onSearch, sandboxNames }: UsageVie
     <>
       <div className={styles.toolbar}>
         <PeriodPicker search={search} period={period} onSearch={onSearch} />
-        {query.data && (
+        {query.data !== undefined && query.data.days.length > 0 && (
           <SaveCsv name={name} {...query.data} bySandbox={"workspaceId" in of} sandboxNames={sandboxNames} />
         )}
       </div>
