@@ -203,6 +203,7 @@ def test_by_the_keyboard_alone(team: Person) -> None:
     page.keyboard.press("Enter")
     expect(row(page, "experiment-5")).to_have_count(0, timeout=STARTS)
     expect(row(page, "experiment-6")).to_have_count(0)
+    assert page.evaluate("document.activeElement !== document.body")
 
     row(page, "experiment-4").focus()
     page.keyboard.press("ArrowRight")  # to the first control of the row, and back
@@ -222,7 +223,7 @@ def test_what_was_asked_shows_at_once_and_is_not_shown_as_done(team: Person) -> 
     assert waited < PENDING_MS
     expect(broken.locator("[data-status=failed]")).to_be_visible()
     held[0].abort()  # the connection breaks
-    expect(broken.get_by_role("alert")).to_contain_text("It was not resumed. The server did not answer")
+    expect(broken.get_by_role("alert")).to_contain_text("The server did not answer, so it is not known whether this was done")
     look(page, "sandboxes-fault")
     broken.get_by_role("button", name="Close the message").click()
     expect(broken.get_by_role("alert")).to_be_empty()

@@ -50,6 +50,12 @@ export function wordsOf(error: unknown): string {
   return "This page made a mistake. Nothing was sent; load it anew.";
 }
 
+/** "It was not paused", and why; only the latter where no answer came, because then nobody knows. */
+export function failureWords(notDone: string, error: unknown): string {
+  const unknown = error instanceof ApiError && error.status === 0;
+  return unknown ? wordsOf(error) : `${notDone} ${wordsOf(error)}`;
+}
+
 /** What is wrong with one member of what was sent, as a sentence for the place beside its input. */
 export function fieldWords(error: unknown, name: string): string | undefined {
   const message = error instanceof ApiError ? error.field(name) : undefined;

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { ApiError, wordsOf } from "@/api/errors";
+import { ApiError, failureWords } from "@/api/errors";
 import { useSandboxAct } from "@/api/sandbox-acts";
 import type { Sandbox } from "@/api/schema.gen";
 import { Button } from "@/ui/Button";
@@ -56,7 +56,7 @@ export default function DeleteSandboxes({ sandboxes }: { sandboxes: readonly San
       <Consequences sandboxes={left} />
       {faults.map(({ sandbox, words }) => (
         <Notice key={sandbox.id} tone="bad">
-          {sandbox.name} is still there. {words}
+          {words}
         </Notice>
       ))}
     </Dialog>
@@ -119,5 +119,5 @@ function runningWords(running: number, all: number): string {
 /** `null` where it is gone already, by another hand. */
 function faultOf(sandbox: Sandbox, error: unknown): Fault | null {
   if (error instanceof ApiError && error.status === 404) return null;
-  return { sandbox, words: wordsOf(error) };
+  return { sandbox, words: failureWords(`${sandbox.name} is still there.`, error) };
 }

@@ -1,6 +1,6 @@
-import { lazy, Suspense, useEffect } from "react";
+import { lazy, Suspense } from "react";
 import { useStore } from "@/lib/store";
-import { dialog, type OpenDialog, returnFocus } from "./dialogs";
+import { dialog, type OpenDialog } from "./dialogs";
 
 const Palette = lazy(() => import("./Palette"));
 const CreateSandbox = lazy(() => import("./CreateSandbox"));
@@ -13,11 +13,6 @@ const DeleteWorkspace = lazy(() => import("./DeleteWorkspace"));
 /** The dialog that is open. */
 export function Dialogs() {
   const open = useStore(dialog);
-  const isOpen = open !== null;
-  useEffect(() => {
-    // After the dialog's own attempt, which it makes in a timer, too.
-    if (isOpen) return () => void setTimeout(returnFocus, 0);
-  }, [isOpen]);
   return <Suspense fallback={null}>{open !== null && shown(open)}</Suspense>;
 }
 

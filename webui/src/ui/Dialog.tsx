@@ -1,6 +1,6 @@
 import { X } from "lucide-react";
 import { Dialog as Radix } from "radix-ui";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { IconButton } from "./Button";
 import styles from "./Dialog.module.css";
 
@@ -19,9 +19,15 @@ export interface DialogProps {
   onClose: () => void;
 }
 
-/** The element with the focus; for an item of a menu, which is closing, the button that opened the menu. */
+/** From where the last dialog was opened. */
+let lastOpener: HTMLElement | null = null;
+
+/** The element with the focus; inside a menu or another dialog, which are closing, from where that one was opened. */
 function whatHasFocus(): HTMLElement | null {
   const focused = document.activeElement;
+  // One that waits for the code of the next hides itself, and then nothing has the focus.
+  const hidden = focused === document.body && document.querySelector('[role="dialog"]') !== null;
+  if (hidden || focused?.closest('[role="dialog"]')) return lastOpener;
   const menu = focused?.closest('[role="menu"]')?.getAttribute("aria-labelledby");
   if (menu) return document.getElementById(menu);
   return focused instanceof HTMLElement && focused !== document.body ? focused : null;
@@ -31,6 +37,9 @@ function whatHasFocus(): HTMLElement | null {
 export function Dialog(props: DialogProps) {
   const { title, description, children, footer, wide = false, bare = false, onEscape, onClose } = props;
   const [opener] = useState(whatHasFocus);
+  useEffect(() => {
+    lastOpener = opener;
+  }, [opener]);
   const giveFocusBack = (event: Event) => {
     event.preventDefault(); // Radix would give it to a trigger, which there is none of
     // What it was opened from may be gone, by what was done here.

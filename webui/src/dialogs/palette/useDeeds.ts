@@ -1,5 +1,5 @@
 import { useRouter } from "@tanstack/react-router";
-import { wordsOf } from "@/api/errors";
+import { failureWords } from "@/api/errors";
 import type { Offer } from "@/api/offers";
 import { openHref, type SandboxAct, useSandboxAct } from "@/api/sandbox-acts";
 import type { Sandbox } from "@/api/schema.gen";
@@ -41,7 +41,7 @@ function useOffers(): (offer: Offer, sandbox: Sandbox) => void {
     closeDialog();
     // The palette is gone by the time of the answer, and the sandbox may be on no page that is shown.
     mutateAsync({ act, sandbox }).catch((error) =>
-      notify(`${sandbox.name} was not ${not}. ${wordsOf(error)}`, "bad"),
+      notify(failureWords(`${sandbox.name} was not ${not}.`, error), "bad"),
     );
   };
   return (offer, sandbox) => {

@@ -1,20 +1,21 @@
 import { Link } from "@tanstack/react-router";
 import { X } from "lucide-react";
-import { wordsOf } from "@/api/errors";
+import { failureWords } from "@/api/errors";
 import { offers } from "@/api/offers";
 import { may } from "@/api/permissions";
 import type { Role } from "@/api/roles.gen";
 import type { SandboxAct, useFailedAct } from "@/api/sandbox-acts";
 import type { Sandbox } from "@/api/schema.gen";
+import { startAgain } from "@/lib/agent-commands";
 import { IconButton } from "@/ui/Button";
 import { CopyText } from "@/ui/Copy";
 import styles from "./RowNotes.module.css";
 
-const NOT_DONE: Record<SandboxAct, string> = {
+/** The forms show what became of a change themselves. */
+const NOT_DONE: Record<Exclude<SandboxAct, "change">, string> = {
   pause: "It was not paused.",
   resume: "It was not resumed.",
   delete: "It was not deleted.",
-  change: "It was not changed.",
 };
 
 export interface RowNotesProps {
@@ -39,13 +40,13 @@ export function RowNotes({ sandbox, role, failure, tabIndex }: RowNotesProps) {
           )}
         </p>
       )}
-      {sandbox.status === "offline" && <Away connects={may(role, "connect_agent")} />}
+      {sandbox.status === "offline" && (
+        <Away command={may(role, "connect_agent") ? startAgain(sandbox.id) : null} />
+      )}
       <div role="alert">
-        {failure && (
+        {failure && failure.act !== "change" && (
           <p className={styles.note}>
-            <span className={styles.fault}>
-              {NOT_DONE[failure.act]} {wordsOf(failure.error)}
-            </span>
+            <span className={styles.fault}>{failureWords(NOT_DONE[failure.act], failure.error)}</span>
             <IconButton label="Close the message" size="small" tabIndex={tabIndex} onClick={failure.close}>
               <X aria-hidden="true" />
             </IconButton>
@@ -56,12 +57,13 @@ export function RowNotes({ sandbox, role, failure, tabIndex }: RowNotesProps) {
   );
 }
 
-function Away({ connects }: { connects: boolean }) {
-  if (!connects) return <p className="quiet">The machine is away. It is back as soon as its agent runs.</p>;
+function Away({ command }: { command: string | null }) {
+  if (command === null)
+    return <p className="quiet">The machine is away. It is back as soon as its agent runs.</p>;
   return (
     <p className={`${styles.note} ${styles.command} quiet`}>
       The machine is away. To bring it back, run there:
-      <CopyText text="cli-server agent connect" what="Copy the command" />
+      <CopyText text={command} what="Copy the command" />
     </p>
   );
 }
