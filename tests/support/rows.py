@@ -33,7 +33,7 @@ def put_sandbox(product: Product, workspace_id: str, name: str, **columns: objec
     row["proxy_token_hash"] = None if row["type"] == "local" else sandbox_id.encode()
     names, values = ", ".join(row), ", ".join(["%s"] * len(row))
     with database(product) as conn:
-        conn.execute(f"INSERT INTO sandboxes ({names}) VALUES ({values})", list(row.values()))  # type: ignore[arg-type]
+        conn.execute(f"INSERT INTO sandboxes ({names}) VALUES ({values})", list(row.values()))
     return sandbox_id
 
 
