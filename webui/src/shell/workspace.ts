@@ -20,8 +20,8 @@ export function rememberWorkspace(id: string): void {
 export function useWorkspace(): Workspace | undefined {
   const { workspaceId, sandboxId } = useParams({ strict: false });
   const workspaces = useQuery(workspacesQuery).data ?? [];
-  const sandbox = useQuery({ ...sandboxQuery(sandboxId ?? ""), enabled: sandboxId !== undefined }).data;
-  const wanted = workspaceId ?? sandbox?.workspaceId;
+  const sandbox = useQuery({ ...sandboxQuery(sandboxId ?? ""), enabled: sandboxId !== undefined });
+  const wanted = workspaceId ?? sandbox.data?.workspaceId;
   if (wanted !== undefined) return workspaces.find((workspace) => workspace.id === wanted);
-  return sandboxId === undefined ? firstWorkspace(workspaces) : undefined;
+  return sandboxId === undefined || sandbox.isError ? firstWorkspace(workspaces) : undefined;
 }
