@@ -26,7 +26,6 @@ export default function ConnectMachine({ workspaceId }: { workspaceId: string })
       title="Connect a machine"
       description="A laptop or server that runs opencode joins this workspace and is opened like any other sandbox. It dials out: it needs no open port."
       onClose={closeDialog}
-      footer={<Button onClick={closeDialog}>Close</Button>}
     >
       {error !== null && (
         <Notice

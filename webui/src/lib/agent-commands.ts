@@ -13,9 +13,13 @@ export interface Commands {
   name: string;
   install: string;
   connect: string;
-  /** What is different elsewhere. */
-  windows: string;
+  /** What is different on some systems. */
+  notes: string;
 }
+
+const VENV =
+  "Debian, Fedora and Homebrew let pip install only into a virtual environment: python3 -m venv agent && . agent/bin/activate.";
+const PY = "On Windows, write py in the place of python3.";
 
 /** The ways there are: not those whose file this server does not have. */
 export function waysToConnect(downloads: Downloads, origin: string, code: string): Commands[] {
@@ -27,7 +31,7 @@ export function waysToConnect(downloads: Downloads, origin: string, code: string
       name: "pip",
       install: `python3 -m pip install ${origin}${downloads.wheel}`,
       connect: `cli-server agent ${words}`,
-      windows: "On Windows, write py in the place of python3.",
+      notes: `${VENV} ${PY}`,
     });
   }
   if (downloads.file !== null) {
@@ -36,7 +40,7 @@ export function waysToConnect(downloads: Downloads, origin: string, code: string
       name: "One file",
       install: `curl -fLO ${origin}${downloads.file}`,
       connect: `python3 ${fileName(downloads.file)} ${words}`,
-      windows:
+      notes:
         "On Windows, write curl.exe and py in the place of curl and python3, and run once: py -m pip install cffi",
     });
   }
@@ -45,7 +49,7 @@ export function waysToConnect(downloads: Downloads, origin: string, code: string
     name: "From source",
     install: "python3 -m pip install ./cli-server",
     connect: `cli-server agent ${words}`,
-    windows: "On Windows, write py in the place of python3.",
+    notes: `${VENV} ${PY}`,
   });
   return ways;
 }

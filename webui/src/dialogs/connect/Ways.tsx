@@ -15,7 +15,7 @@ export function Ways({ downloads, code }: { downloads: Downloads; code: string }
           </Tabs.Trigger>
         ))}
       </Tabs.List>
-      {ways.map(({ way, install, connect, windows }) => (
+      {ways.map(({ way, install, connect, notes }) => (
         <Tabs.Content key={way} value={way} className={styles.way}>
           <p className={styles.note}>
             {way === "source" ? "Install it, with the path of the source's folder:" : "Get the agent, once:"}
@@ -23,7 +23,7 @@ export function Ways({ downloads, code }: { downloads: Downloads; code: string }
           <CopyBlock text={install} what="Copy the command that installs" />
           <p className={styles.note}>Connect:</p>
           <CopyBlock text={connect} what="Copy the command that connects" />
-          <p className={styles.note}>Needs Python 3.11 or newer. {windows}</p>
+          <p className={styles.note}>Needs Python 3.11 or newer. {notes}</p>
         </Tabs.Content>
       ))}
     </Tabs.Root>

@@ -17,8 +17,8 @@ describe("minutesAndSeconds", () => {
   it.each([
     [600_000, "10:00"],
     [545_000, "9:05"],
-    [59_001, "1:00"],
-    [1, "0:01"],
+    [59_999, "0:59"],
+    [1, "0:00"],
     [-5, "0:00"],
   ])("%i: %s", (milliseconds, text) => expect(minutesAndSeconds(milliseconds)).toBe(text));
 });

@@ -4,8 +4,8 @@ export function lifetimeMs(expiresAt: string, serverDate: string | null, now: nu
   return Math.max(0, Date.parse(expiresAt) - (Number.isNaN(server) ? now : server));
 }
 
-/** "9:05". */
+/** "9:05": no more than there is. */
 export function minutesAndSeconds(milliseconds: number): string {
-  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
