@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 pytestmark = [pytest.mark.needs("opencode", "chromium", "postgres"), pytest.mark.timeout(300)]
 
@@ -34,24 +33,24 @@ def running(tmp_path: Path) -> Iterator[Product]:
 def register(page: Page, made: Product) -> None:
     """Create the first account on the page."""
     page.goto(made.url)
-    page.get_by_role("button", name="Create an account").click()
+    page.get_by_role("link", name="Create an account").click()
     page.get_by_label("User name").fill("ada")
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.screenshot(path=artifact("first-use", "1-register.png"))
-    page.get_by_role("button", name=re.compile("create", re.IGNORECASE)).first.click()
+    page.get_by_role("button", name="Create the account").click()
 
 
 def create_and_open(page: Page, context: BrowserContext) -> Page:
     """Make a sandbox and open it once it runs; opencode's page."""
-    page.get_by_placeholder("Name").fill("first steps")
     page.get_by_role("button", name="New sandbox").click()
-    page.get_by_text("creating").wait_for()
+    page.get_by_role("dialog").get_by_label("Name").fill("first steps")
+    page.get_by_role("button", name="Create", exact=True).click()
+    page.get_by_text("Creating").first.wait_for()
     page.screenshot(path=artifact("first-use", "2-creating.png"))
-    link = page.get_by_role("link", name="Open")
-    page.get_by_text("running").wait_for(timeout=OPENCODE_MILLISECONDS)
+    page.get_by_text("Running").first.wait_for(timeout=OPENCODE_MILLISECONDS)
     page.screenshot(path=artifact("first-use", "3-running.png"))
     with context.expect_page() as opened:
-        link.click()
+        page.get_by_role("link", name="Open first steps").click()
     return opened.value
 
 
@@ -68,18 +67,35 @@ def test_from_registration_to_usage(running: Product) -> None:
         prompt(opencode, "/home/agent/project" if jailed else str(home / "project"), "first-use")
         terminal(opencode, home / "project", "first-use")
         page.bring_to_front()
-        page.reload()
-        page.locator("details.usage summary").click()
-        page.locator("details.usage tbody tr").first.wait_for()
+        usage = usage_of(running)
+        page.get_by_role("link", name="Usage", exact=True).click()
+        page.get_by_role("cell", name=f"{usage['inputTokens']:,}").first.wait_for()
         page.screenshot(path=artifact("first-use", "8-usage.png"))
+        closed_to_others(browser, running)
         assert errors == []
-        visitor = Visitor(running.port)
-        visitor.login("ada", PASSWORD)
-        workspace = visitor.api("GET", "/api/workspaces")[0]["id"]
-        usage = visitor.api("GET", f"/api/workspaces/{workspace}/usage")["totals"]
-        assert usage["requests"] >= 2, "the answer and the title"
-        assert usage["inputTokens"] > 0
-        assert usage["outputTokens"] > 0
+
+
+def usage_of(running: Product) -> dict[str, int]:
+    """What the sandbox used, once it is in the books."""
+    visitor = Visitor(running.port)
+    visitor.login("ada", PASSWORD)
+    workspace = visitor.api("GET", "/api/workspaces")[0]["id"]
+    usage: dict[str, int] = visitor.api("GET", f"/api/workspaces/{workspace}/usage")["totals"]
+    assert usage["requests"] >= 2, "the answer and the title"
+    assert usage["inputTokens"] > 0
+    assert usage["outputTokens"] > 0
+    return usage
+
+
+def closed_to_others(browser: Browser, running: Product) -> None:
+    """The first user registered; whoever comes then is told why they cannot."""
+    page = browser.new_page()
+    page.goto(running.url)
+    page.get_by_role("heading", name="Sign in").wait_for()
+    page.get_by_text("lets its first user register, and has one").wait_for()
+    assert page.get_by_role("link", name="Create an account").count() == 0
+    page.screenshot(path=artifact("first-use", "9-closed.png"))
+    page.close()
 
 
 def test_a_forgotten_tab_does_not_keep_a_sandbox_awake(tmp_path: Path) -> None:

@@ -127,28 +127,25 @@ def laptop(world: World, tmp_path: Path) -> Iterator[Machine]:
 
 def register(page: Page, made: Product, username: str) -> None:
     """Create an account on the page."""
-    page.goto(made.url)
-    page.get_by_role("button", name="Create an account").click()
+    page.goto(f"{made.url}/register")
     page.get_by_label("User name").fill(username)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name=re.compile("create", re.IGNORECASE)).first.click()
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
 
 
 def connect(page: Page, laptop: Machine) -> None:
     """Get a command from the page, run it on the machine as it is, and see the page notice."""
-    page.get_by_role("button", name="Connect a machine").click()
-    panel = page.locator(".joining")
+    page.get_by_role("button", name="Connect this machine").click()
+    panel = page.get_by_role("dialog")
     panel.get_by_text("Waiting for the machine").wait_for()
-    command = panel.locator(".command code").inner_text()
+    command = panel.locator("pre").filter(has_text="agent connect").inner_text()
     page.screenshot(path=artifact(PICTURES, "1-connect.png"))
     program, *words = shlex.split(command)
     assert program == "cli-server"
     laptop.agent(words)
-    panel.get_by_text("waiting for its connection").wait_for(timeout=OPENCODE_MILLISECONDS)
-    page.screenshot(path=artifact(PICTURES, "2-joined.png"))
-    panel.get_by_text("is connected").wait_for(timeout=OPENCODE_MILLISECONDS)
-    page.screenshot(path=artifact(PICTURES, "3-connected.png"))
-    panel.get_by_role("button", name="Close").click()
+    panel.locator('[data-status="running"]').wait_for(timeout=OPENCODE_MILLISECONDS)
+    page.screenshot(path=artifact(PICTURES, "2-connected.png"))
+    page.keyboard.press("Escape")
 
 
 LISTEN = """() => new Promise((resolve) => {
@@ -166,7 +163,7 @@ def test_a_machine_joins_and_is_used(world: World, laptop: Machine) -> None:
     register(page, world.made, "ada")
     connect(page, laptop)
     with context.expect_page() as opened:
-        page.get_by_role("link", name="Open").click()
+        page.get_by_role("link", name="Open ").first.click()
     opencode = opened.value
     prompt(opencode, str(laptop.folder), PICTURES)
     opencode.evaluate(LISTEN)
@@ -220,7 +217,8 @@ def test_opencode_and_the_agent_are_killed(world: World, laptop: Machine) -> Non
     assert (problem.status, problem.json()["code"]) == (503, "sandbox_offline")
     asked_in_vain(forgotten)
     page.goto(world.made.url)
-    page.get_by_text("Its machine is not connected").wait_for()
+    page.locator('[data-status="offline"]').first.wait_for()
+    page.get_by_text("cli-server agent connect").first.wait_for()
     page.screenshot(path=artifact(PICTURES, "10-offline-in-the-list.png"))
     page.goto(f"http://{host}:{world.made.port}/")
     page.get_by_text("is offline").first.wait_for()
