@@ -18,7 +18,7 @@ export interface DataTableProps<T> {
   rowKey: (row: T) => string;
 }
 
-/** Rows with columns; on a phone each row becomes a card. */
+/** Rows with columns; where there is little room, as on a phone, each row becomes a card. */
 export function DataTable<T>({ label, columns, rows, rowKey }: DataTableProps<T>) {
   return (
     <div className={styles.frame}>

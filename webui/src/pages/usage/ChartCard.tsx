@@ -37,7 +37,7 @@ export function ChartCard(props: ChartCardProps) {
         <Legend {...props} />
       </header>
       <p className={styles.unit}>{unit}</p>
-      <div className={styles.plot}>
+      <div className={styles.place}>
         <Suspense fallback={<Loading what="the chart" />}>
           <Chart
             label={`${label}, ${period.from} to ${period.to}. The arrow keys go from day to day; the exact numbers are in the tables below.`}
