@@ -33,7 +33,7 @@ export npm_config_update_notifier := false
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
-.PHONY: help setup run doctor test check format bench agent autobahn webui types wheel
+.PHONY: help setup run doctor test check format bench agent autobahn webui types wheel pictures
 
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
@@ -44,6 +44,7 @@ help:
 	@echo 'make bench   compare with other proxies and tunnels (needs nginx and wrk); ARGS=proxies or ARGS=tunnel does a part'
 	@echo 'make agent   build dist/cli-server-agent.pyz, the agent in one file'
 	@echo 'make webui   build the web UI; make types writes its types anew after a change of the API'
+	@echo 'make pictures  renew the pictures of the docs'
 	@echo 'make wheel   build dist/cli_server-*.whl, with the web UI and the agent'\''s files in it'
 	@echo 'make autobahn  run all of Autobahn'\''s cases for WebSockets'
 	@echo 'make setup   install what the others need, which they do by themselves'
@@ -52,7 +53,7 @@ setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED) $(WEBUI_INSTALLED
 
 # An opencode of your own, on PATH or in OPENCODE_BIN, is used before ours.
 run doctor: export OPENCODE_BIN := $(or $(OPENCODE_GIVEN),$(CURDIR)/$(OPENCODE)/opencode)
-run doctor: $(PACKAGES) $(WEBUI) $(if $(OPENCODE_GIVEN),,$(OPENCODE_INSTALLED))
+run doctor: $(PACKAGES) $(WEBUI) $(DOWNLOADS) $(if $(OPENCODE_GIVEN),,$(OPENCODE_INSTALLED))
 
 run:
 	@exec $(BIN)/cli-server serve $(ARGS)
@@ -60,7 +61,7 @@ run:
 doctor:
 	@exec $(BIN)/cli-server doctor $(ARGS)
 
-test: setup $(WEBUI)
+test: setup $(WEBUI) $(DOWNLOADS)
 	@cd webui && $(NODE_PATH) node_modules/.bin/vitest run
 	$(BIN)/python -m pytest -ra $(ARGS)
 
@@ -94,6 +95,9 @@ bench: setup $(PROXY_INSTALLED)
 autobahn: setup
 	$(BIN)/python -m tests.autobahn.run $(ARGS)
 	$(BIN)/python -m tests.autobahn.run --through $(ARGS)
+
+pictures: setup $(WEBUI) $(DOWNLOADS)
+	$(BIN)/python -m tests.web.pictures
 
 agent: $(DOWNLOADS)
 	@mkdir -p dist

@@ -1,4 +1,4 @@
-"""A new user's way through all pages: at a desk and on a phone, in both themes. Pictures are kept in tests/artifacts."""
+"""A new user's way through all pages: at a desk and on a phone, in both themes. It keeps pictures."""
 
 from __future__ import annotations
 
@@ -134,6 +134,7 @@ def _sandbox_pages(tour: Tour) -> None:
     page.reload()
     expect(page.get_by_text("opencode server listening").first).to_be_visible()
     tabs.get_by_role("link", name="Usage").click()
+    expect(page.get_by_text("No LLM calls")).to_be_visible()
     tour.look("12-sandbox-usage")
     page.get_by_role("button", name="More").click()
     page.get_by_role("menuitem", name="Pause").click()
@@ -148,6 +149,7 @@ def _workspace_pages(tour: Tour, colleague: Person) -> None:
     """Members, settings, usage; a second workspace, made and deleted."""
     page = tour.page
     tour.go("Usage")
+    expect(page.get_by_text("No LLM calls")).to_be_visible()
     tour.see("Usage", "14-usage")
     tour.go("Members")
     page.get_by_label("Add somebody by user name").fill(colleague.username)
