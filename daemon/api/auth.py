@@ -87,9 +87,10 @@ class Providers(Shape):
 
 
 class RegistrationState(Shape):
-    """Whether anybody can register now; ``reason``, for people, says why not."""
+    """Whether anybody can register now; ``reason``, for people, says why not. ``first``: and becomes the admin."""
 
     possible: bool
+    first: bool
     reason: str | None
 
 
@@ -104,8 +105,13 @@ _CLOSED: Final = {
 async def get_registration() -> Response:
     """Can I register?"""
     policy = parts().settings.registration
-    possible = await parts().db.run(people.may_register, policy)
-    return answer(RegistrationState(possible=possible, reason=None if possible else _CLOSED[policy]))
+
+    def read(conn: Connection) -> tuple[bool, bool]:
+        possible = people.may_register(conn, policy)
+        return possible, possible and not people.anybody(conn)
+
+    possible, first = await parts().db.run(read)
+    return answer(RegistrationState(possible=possible, first=first, reason=None if possible else _CLOSED[policy]))
 
 
 @blueprint.post("/api/auth/register")

@@ -88,8 +88,13 @@ class Account:
 def may_register(conn: Connection, registration: Registration) -> bool:
     """Whether it is worth hashing a password. :func:`register` decides."""
     if registration == "first-user":
-        return conn.execute("SELECT 1 FROM users LIMIT 1").fetchone() is None
+        return not anybody(conn)
     return registration == "open"
+
+
+def anybody(conn: Connection) -> bool:
+    """Whether there is a user."""
+    return conn.execute("SELECT 1 FROM users LIMIT 1").fetchone() is not None
 
 
 def register(
@@ -105,7 +110,7 @@ def register(
     Raises :class:`RegistrationClosed` or :class:`UsernameTaken`.
     """
     conn.execute("SELECT pg_advisory_xact_lock(%s)", (_FIRST_USER_LOCK,))
-    first = conn.execute("SELECT 1 FROM users LIMIT 1").fetchone() is None
+    first = not anybody(conn)
     if registration == "closed" or (registration == "first-user" and not first):
         raise RegistrationClosed
     user = User(new_id(), username, email, is_admin=first)

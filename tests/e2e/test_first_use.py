@@ -34,6 +34,7 @@ def register(page: Page, made: Product) -> None:
     """Create the first account on the page."""
     page.goto(made.url)
     page.get_by_role("link", name="Create an account").click()
+    page.get_by_text("this account becomes the admin").wait_for()
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.screenshot(path=artifact("first-use", "1-register.png"))

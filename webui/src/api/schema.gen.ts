@@ -783,10 +783,11 @@ export interface components {
         };
         /**
          * RegistrationState
-         * @description Whether anybody can register now; ``reason``, for people, says why not.
+         * @description Whether anybody can register now; ``reason``, for people, says why not. ``first``: and becomes the admin.
          */
         RegistrationState: {
             possible: boolean;
+            first: boolean;
             reason: string | null;
         };
         /**

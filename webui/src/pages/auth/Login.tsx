@@ -94,7 +94,7 @@ function Otherwise({ next }: { next: string | undefined }) {
   if (!registration.possible) return <>No account? {registration.reason}</>;
   return (
     <>
-      No account?{" "}
+      {registration.first ? "Nobody has an account here yet. " : "No account? "}
       <Link to="/register" search={next === undefined ? {} : { next }}>
         Create an account
       </Link>

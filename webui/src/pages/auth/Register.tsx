@@ -35,7 +35,18 @@ export default function Register() {
         <Loading what="your session" />
       ) : (
         <Loaded query={registration} what="whether one can register here">
-          {({ possible, reason }) => (possible ? <NewAccount done={signedIn} /> : <Notice>{reason}</Notice>)}
+          {({ possible, first, reason }) =>
+            possible ? (
+              <>
+                {first && (
+                  <Notice>You are the first here: this account becomes the admin of the server.</Notice>
+                )}
+                <NewAccount done={signedIn} />
+              </>
+            ) : (
+              <Notice>{reason}</Notice>
+            )
+          }
         </Loaded>
       )}
       <Providers next={next} />
