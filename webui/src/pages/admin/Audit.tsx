@@ -13,6 +13,7 @@ import { AdminPage } from "./AdminPage";
 import styles from "./Audit.module.css";
 import { AuditFilters } from "./AuditFilters";
 import { notesOf, sentenceOf } from "./audit-words";
+import { useOlder } from "./older";
 
 export default function Audit() {
   return (
@@ -26,6 +27,7 @@ function List() {
   const filter = useSearch({ from: "/signed-in/admin/audit" });
   const navigate = useNavigate({ from: "/admin/audit" });
   const query = useInfiniteQuery(auditQuery(filter));
+  const older = useOlder(query, JSON.stringify(filter));
   const names = new Map(useQuery(adminWorkspacesQuery).data?.map((one) => [one.id, one.name]));
   const choose = (change: typeof filter) =>
     void navigate({ search: { ...filter, ...change }, replace: true });
@@ -70,7 +72,7 @@ function List() {
               )}
               {query.hasNextPage ? (
                 <div>
-                  <Button pending={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
+                  <Button pending={older.pending} onClick={older.load}>
                     Load older
                   </Button>
                 </div>

@@ -49,9 +49,12 @@ function ActorFilter({ actor, onChoose }: { actor: string; onChoose: (actor: str
     setTyped(text);
     if (text === "" || users.some((user) => user.username === text)) onChoose(text);
   };
+  const choose = () => {
+    if (typed.trim() !== actor) onChoose(typed.trim());
+  };
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    onChoose(typed.trim());
+    choose();
   };
   return (
     <form onSubmit={submit}>
@@ -64,7 +67,7 @@ function ActorFilter({ actor, onChoose }: { actor: string; onChoose: (actor: str
         spellCheck={false}
         value={typed}
         onChange={(event) => take(event.target.value)}
-        onBlur={() => onChoose(typed.trim())}
+        onBlur={choose}
       />
       <datalist id={list}>
         {users.map((user) => (
