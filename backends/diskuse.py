@@ -5,10 +5,13 @@ Allocated blocks, each file once however many names it has, no link followed and
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import time
 from typing import TYPE_CHECKING, Final
+
+import trio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +23,54 @@ MOST_SECONDS: Final = 3.0
 MOST_ENTRIES: Final = 250_000
 # Each level holds a descriptor open, of which a process has 1,024 by default. Package managers nest some dozen deep.
 DEEPEST: Final = 128
+_AT_ONCE: Final = 2  # disks; each keeps a core busy
+_WAIT_SECONDS: Final = 2 * MOST_SECONDS  # for one's turn and the answer: others may be measured before
+# A size is believed for so many times as long as it took to find, so that whoever asks for one again and again keeps no
+# more than a tenth of a core busy by it. What took no time is found anew.
+_BELIEVED_TIMES: Final = 10
+_NO_TIME: Final = 0.1  # seconds
+_REMEMBERED: Final = 256  # disks
 _BLOCK: Final = 512  # bytes; the unit of st_blocks, whatever the file system's own (stat(2))
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Measures:
+    """Measures disks for whoever asks, few at a time and none twice at once."""
+
+    def __init__(self) -> None:
+        self._limiter = trio.CapacityLimiter(_AT_ONCE)
+        self._turns: dict[Path, trio.Lock] = {}
+        self._found: dict[Path, tuple[float, int | None]] = {}  # until when it is believed, and what it is
+
+    async def size(self, disk: Path) -> int | None:
+        """As :func:`allocated`, as of a moment ago; ``None``, too, if others keep us busy."""
+        with trio.move_on_after(_WAIT_SECONDS):
+            turn = self._turns.setdefault(disk, trio.Lock())
+            try:
+                async with turn:
+                    return await self._size(disk)
+            finally:
+                if not turn.statistics().tasks_waiting and not turn.locked():
+                    self._turns.pop(disk, None)
+        return None
+
+    async def _size(self, disk: Path) -> int | None:
+        until, size = self._found.get(disk, (-math.inf, None))
+        if trio.current_time() < until:
+            return size
+        # A disk that hangs keeps its thread, and nobody who waits for it.
+        took, size = await trio.to_thread.run_sync(_timed, disk, abandon_on_cancel=True, limiter=self._limiter)
+        if took > _NO_TIME:
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[disk] = (trio.current_time() + took * _BELIEVED_TIMES, size)
+        return size
+
+
+def _timed(disk: Path) -> tuple[float, int | None]:
+    began = time.monotonic()
+    size = allocated(disk)
+    return time.monotonic() - began, size
 
 
 class _TooMuch(Exception):

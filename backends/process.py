@@ -27,7 +27,7 @@ from backends.base import Address, BackendError, BackendRejected, BackendUnavail
 from backends.child import Child, launch
 from backends.confinement import Confinement
 from backends.disks import Disks, require_id
-from backends.diskuse import MOST_SECONDS, allocated
+from backends.diskuse import Measures
 from backends.environment import MARK_DATA, MARK_INSTALLATION, marks
 from backends.health import is_healthy
 from backends.leftovers import end_marked
@@ -52,7 +52,6 @@ _STOP_GRACE = 5.0  # seconds from SIGTERM to SIGKILL; opencode ends in a fractio
 _STOP_ALL_SECONDS = 20.0  # for all sandboxes together when the daemon ends: the grace, SIGKILL, and a slow machine
 _PORT_ATTEMPTS = 3  # a stranger takes the chosen port before opencode does about never; three times in a row, never
 _LOOK = 0.25  # seconds between looks at an opencode that is starting
-_MEASURE_SECONDS = 2 * MOST_SECONDS  # for the size of a disk, while others may be measured before it
 _REASON_LINES = 5  # of opencode's output, in the reason of a failed start
 
 
@@ -97,7 +96,7 @@ class ProcessBackend:
         self._stop_grace = stop_grace
         self._slots: dict[str, _Slot] = {}
         self._nursery: trio.Nursery | None = None
-        self._measures = trio.CapacityLimiter(2)  # disks that are measured at the same time, for seconds
+        self._measures = Measures()
 
     @property
     def isolation(self) -> Isolation:
@@ -192,13 +191,10 @@ class ProcessBackend:
 
     async def disk_bytes(self, workspace_id: str) -> int | None:
         """See :class:`backends.base.Backend`."""
-        disk = self._disks.disk(workspace_id)
-        with trio.move_on_after(_MEASURE_SECONDS):
-            try:
-                return await trio.to_thread.run_sync(allocated, disk, abandon_on_cancel=True, limiter=self._measures)
-            except OSError as error:
-                raise BackendUnavailable(f"the workspace's disk cannot be measured: {error}") from error
-        return None
+        try:
+            return await self._measures.size(self._disks.disk(workspace_id))
+        except OSError as error:
+            raise BackendUnavailable(f"the workspace's disk cannot be measured: {error}") from error
 
     @asynccontextmanager
     async def logs(self, sandbox_id: str, *, follow: bool) -> AsyncGenerator[AsyncIterator[bytes], None]:

@@ -8,8 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import trio
 
-from backends.diskuse import allocated
+from backends import diskuse
+from backends.diskuse import Measures, allocated
 
 _NOBODY = 65534
 
@@ -93,3 +95,30 @@ def test_what_was_made_unreadable() -> None:
             assert allocated(Path(top)) is None
         finally:
             os.seteuid(before)
+
+
+async def test_a_disk_that_takes_its_time_is_measured_once_for_all_who_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together or one after the other; a quick one is looked at each time."""
+    times = []
+    took = 5.0
+
+    def measure(disk: Path) -> tuple[float, int | None]:
+        times.append(disk)
+        return took, 7
+
+    monkeypatch.setattr(diskuse, "_timed", measure)
+    measures = Measures()
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(measures.size, tmp_path)
+    assert await measures.size(tmp_path) == 7
+    assert len(times) == 1
+    assert await measures.size(tmp_path / "other") == 7
+    assert len(times) == 2
+    took = 0.001
+    for _ in range(3):
+        await measures.size(tmp_path / "quick")
+    assert len(times) == 5
+    assert not measures._turns, "nothing is kept of who waited"
