@@ -17,10 +17,10 @@ def _utc(time: datetime) -> datetime:
 
 Time = Annotated[datetime, AfterValidator(_utc)]
 
-# Names that people give. No control characters: they would reach pages, logs and terminals.
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
-]
+# Names that people give. No control characters, which would reach pages, logs and terminals; nor those that break lines
+# or turn the direction of writing: with them a name says something else to whoever reads it, or what stands beside it.
+_NAMES = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=_NAMES)]
 
 
 class Shape(BaseModel):

@@ -130,7 +130,23 @@ async def test_good_names(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "   ", "x" * 101, "a\nb", "a\x00b", "\x1b[31m", "a\x7fb", "a\x85b", None, 7, ["x"]]
+    "name",
+    [
+        "",
+        "   ",
+        "x" * 101,
+        "a\nb",
+        "a\x00b",
+        "\x1b[31m",
+        "a\x7fb",
+        "a\x85b",
+        "a\u2028b",
+        "a\u202eb",
+        "\u2066a",
+        None,
+        7,
+        ["x"],
+    ],
 )
 async def test_bad_names(team: Team, name: object) -> None:
     for response in (
