@@ -24,6 +24,13 @@ describe("csv", () => {
     expect(csv([[cell]])).toBe(`"'${cell}"\r\n`),
   );
 
+  it.each([
+    ["a;=1+1", '"a;\'=1+1"'],
+    ['a;"=1+1', '"a;""\'=1+1"'],
+    ["a\n@b", '"a\n\'@b"'],
+    ["a; b", "a; b"],
+  ])("%j is none where semicolons part cells", (cell, text) => expect(csv([[cell]])).toBe(`${text}\r\n`));
+
   it("writes numbers as they are, negative ones too", () =>
     expect(csv([[-5, 1e15]])).toBe("-5,1000000000000000\r\n"));
 });

@@ -30,5 +30,14 @@ describe("machineFacts", () => {
     ]);
   });
 
+  it("takes no key for something else, whatever a machine calls it", () => {
+    const info = JSON.parse('{"__proto__": "a", "constructor": "b", "toString": "c"}');
+    expect(machineFacts(info).map(({ name, value }) => `${name}: ${value}`)).toEqual([
+      "__proto__: a",
+      "constructor: b",
+      "toString: c",
+    ]);
+  });
+
   it("knows nothing of a machine that has not been there", () => expect(machineFacts(null)).toEqual([]));
 });

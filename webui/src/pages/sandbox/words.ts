@@ -10,14 +10,15 @@ export function limitsWords({ cpu, memory }: Pick<Sandbox, "cpu" | "memory">): s
   return `${count} ${count === 1 ? "core" : "cores"}, ${size} of memory`;
 }
 
-const KNOWN: Record<string, string> = {
-  hostname: "Host name",
-  os: "System",
-  arch: "Processor",
-  agentVersion: "Agent",
-  opencodeVersion: "opencode",
-  folder: "Folder",
-};
+// A map: the machine chooses the keys, and in an object "__proto__" and "constructor" are names of something, too.
+const KNOWN: ReadonlyMap<string, string> = new Map([
+  ["hostname", "Host name"],
+  ["os", "System"],
+  ["arch", "Processor"],
+  ["agentVersion", "Agent"],
+  ["opencodeVersion", "opencode"],
+  ["folder", "Folder"],
+]);
 
 /** What a machine said of itself, in an order of ours; what we have no word for by its own name. */
 export function machineFacts(
@@ -25,7 +26,7 @@ export function machineFacts(
 ): { key: string; name: string; value: string }[] {
   const said = Object.entries(info ?? {});
   const rank = (key: string) => {
-    const place = Object.keys(KNOWN).indexOf(key);
+    const place = [...KNOWN.keys()].indexOf(key);
     return place === -1 ? Number.POSITIVE_INFINITY : place;
   };
   return said
@@ -34,5 +35,5 @@ export function machineFacts(
       const [before, after] = [rank(one), rank(other)];
       return before === after ? one.localeCompare(other) : before - after;
     })
-    .map(([key, value]) => ({ key, name: KNOWN[key] ?? key, value }));
+    .map(([key, value]) => ({ key, name: KNOWN.get(key) ?? key, value }));
 }
