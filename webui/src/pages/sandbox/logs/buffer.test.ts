@@ -1,3 +1,4 @@
+// @vitest-environment jsdom
 import { describe, expect, it } from "vitest";
 import { BLOCK_LINES, LONGEST_LINE, LogBuffer, MOST_CHARACTERS, MOST_LINES, plain } from "./buffer";
 
