@@ -115,4 +115,33 @@ describe("an event", () => {
     expect(client.getQueryData<Workspace[]>(keys.workspaces)).toHaveLength(2);
     expect(client.getQueryState(keys.workspaces)?.isInvalidated).toBe(false);
   });
+
+  it("that admins hear of loads what they see once for all that happen meanwhile, and again at the end", async () => {
+    vi.useFakeTimers();
+    const answers: ((value: string[]) => void)[] = [];
+    const given: boolean[] = [];
+    const observer = new QueryObserver(client, {
+      queryKey: keys.adminUsers,
+      queryFn: ({ signal }) => {
+        signal.addEventListener("abort", () => given.push(true));
+        return new Promise<string[]>((resolve) => answers.push(resolve));
+      },
+    });
+    const stop = observer.subscribe(() => undefined);
+    answers[0]?.(["first"]);
+    await vi.advanceTimersByTimeAsync(0);
+    for (let count = 0; count < 50; count += 1) applyEvent(client, { type: "admin.changed" });
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(answers, "one load, which nothing has given up").toHaveLength(2);
+    answers[1]?.(["second"]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(answers, "one more, for what came during the last").toHaveLength(3);
+    answers[2]?.(["third"]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(answers).toHaveLength(3);
+    expect(given).toEqual([]);
+    expect(observer.getCurrentResult().data).toEqual(["third"]);
+    stop();
+    vi.useRealTimers();
+  });
 });

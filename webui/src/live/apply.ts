@@ -19,7 +19,31 @@ export function applyEvent(client: QueryClient, event: LiveEvent): void {
   if (about === "sandbox") applySandbox(client, event);
   else if (about === "workspace") applyWorkspace(client, event);
   else if (about === "member") applyMember(client, event);
-  void client.invalidateQueries({ queryKey: ["admin"] });
+  refreshAdmin(client);
+}
+
+/** Between two loads of what admins see. Busy servers have some dozen events a second, and these lists are long. */
+const ADMIN_PAUSE_MS = 250;
+/** Whose lists are being loaded, and whether something has happened since. */
+const loading = new WeakMap<QueryClient, { again: boolean }>();
+
+/** Load anew what an admin is shown: once for all that happens meanwhile, and never giving up a load for the next. */
+function refreshAdmin(client: QueryClient): void {
+  const under = loading.get(client);
+  if (under !== undefined) {
+    under.again = true;
+    return;
+  }
+  // A first answer that is under way cannot be given up, and may be older than what has happened.
+  const state = { again: client.isFetching({ queryKey: ["admin"] }) > 0 };
+  loading.set(client, state);
+  void client
+    .invalidateQueries({ queryKey: ["admin"] })
+    .then(() => new Promise((resolve) => setTimeout(resolve, ADMIN_PAUSE_MS)))
+    .finally(() => {
+      loading.delete(client);
+      if (state.again) refreshAdmin(client);
+    });
 }
 
 function applySandbox(client: QueryClient, event: LiveEvent): void {
