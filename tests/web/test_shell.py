@@ -53,6 +53,40 @@ def test_the_daemon_restarts_under_an_open_page(site: Site, person: Callable[[st
     expect(page.get_by_text(guest.username).first).to_be_visible()
 
 
+def test_what_was_not_loaded_yet_waits_for_the_server(site: Site, person: Callable[[str], Person]) -> None:
+    """Parts of the page that cannot come say so; the page stays, and goes on when the server is back."""
+    ada = person("ada")
+    page = ada.page(f"/w/{ada.workspace}/sandboxes")
+    expect(page.get_by_role("button", name="New sandbox")).to_be_visible()
+    site.product.kill()
+    try:
+        page.keyboard.press("Control+k")
+        expect(page.get_by_text("This cannot be shown. The server does not answer.").first).to_be_visible()
+        page.get_by_role("link", name="Members").hover()  # what is loaded ahead
+        page.get_by_role("link", name="Members").click()
+        expect(page.get_by_role("heading", name="This page cannot be shown")).to_be_visible()
+    finally:
+        site.product.start()
+    expect(page.get_by_role("heading", name="Members")).to_be_visible(timeout=30_000)
+    assert page.locator("h1").evaluate("h1 => getComputedStyle(h1).fontSize") == "18px", "with its looks"
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    ada.complaints.clear()  # the parts that did not come
+
+
+def test_try_again_asks_again(person: Callable[[str], Person]) -> None:
+    """Also where what failed is asked before anything is shown."""
+    ada = person("ada")
+    page = ada.page("/favicon.svg")
+    page.route("**/api/auth/me", lambda route: route.fulfill(status=503, body="{}"))
+    page.goto(ada.site.url)
+    expect(page.get_by_role("heading", name="This page cannot be shown")).to_be_visible()
+    page.unroute("**/api/auth/me")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", name="Sandboxes")).to_be_visible()
+    ada.complaints.clear()  # the answer that failed
+
+
 def test_the_theme_is_chosen_once_for_all_tabs_and_kept(person: Callable[[str], Person]) -> None:
     ada = person("ada")
     page = ada.page(scheme="light")

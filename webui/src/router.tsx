@@ -7,16 +7,24 @@ import {
   Outlet,
   redirect,
 } from "@tanstack/react-router";
+import type { ReactNode } from "react";
 import { ApiError } from "./api/errors";
 import { meQuery } from "./api/queries";
+import { part } from "./lib/parts";
 import { auditSearch, listSearch } from "./pages/admin/search";
 import { Failed, NothingHere } from "./pages/Failed";
 import { usageSearch } from "./pages/usage/period";
 import { WorkspaceLayout } from "./pages/WorkspaceLayout";
 import { Shell } from "./shell/Shell";
+import { LoadingPage } from "./ui/Loaded";
 
 interface Context {
   client: QueryClient;
+}
+
+/** The component of a page, loaded when somebody goes there. */
+function page(load: () => Promise<{ default: () => ReactNode }>) {
+  return lazyRouteComponent(() => part(load));
 }
 
 const root = createRootRouteWithContext<Context>()({
@@ -42,14 +50,14 @@ const login = createRoute({
   getParentRoute: () => root,
   path: "/login",
   validateSearch: signInSearch,
-  component: lazyRouteComponent(() => import("./pages/auth/Login")),
+  component: page(() => import("./pages/auth/Login")),
 });
 
 const register = createRoute({
   getParentRoute: () => root,
   path: "/register",
   validateSearch: signInSearch,
-  component: lazyRouteComponent(() => import("./pages/auth/Register")),
+  component: page(() => import("./pages/auth/Register")),
 });
 
 const signedIn = createRoute({
@@ -73,7 +81,7 @@ const signedIn = createRoute({
 const home = createRoute({
   getParentRoute: () => signedIn,
   path: "/",
-  component: lazyRouteComponent(() => import("./pages/Home")),
+  component: page(() => import("./pages/Home")),
 });
 
 const workspace = createRoute({
@@ -93,91 +101,91 @@ const workspaceHome = createRoute({
 const sandboxes = createRoute({
   getParentRoute: () => workspace,
   path: "/sandboxes",
-  component: lazyRouteComponent(() => import("./pages/sandboxes/Sandboxes")),
+  component: page(() => import("./pages/sandboxes/Sandboxes")),
 });
 
 const usage = createRoute({
   getParentRoute: () => workspace,
   path: "/usage",
   validateSearch: usageSearch,
-  component: lazyRouteComponent(() => import("./pages/usage/WorkspaceUsage")),
+  component: page(() => import("./pages/usage/WorkspaceUsage")),
 });
 
 const members = createRoute({
   getParentRoute: () => workspace,
   path: "/members",
-  component: lazyRouteComponent(() => import("./pages/members/Members")),
+  component: page(() => import("./pages/members/Members")),
 });
 
 const settings = createRoute({
   getParentRoute: () => workspace,
   path: "/settings",
-  component: lazyRouteComponent(() => import("./pages/settings/Settings")),
+  component: page(() => import("./pages/settings/Settings")),
 });
 
 const sandbox = createRoute({
   getParentRoute: () => signedIn,
   path: "/sandboxes/$sandboxId",
-  component: lazyRouteComponent(() => import("./pages/sandbox/SandboxPage")),
+  component: page(() => import("./pages/sandbox/SandboxPage")),
 });
 
 const overview = createRoute({
   getParentRoute: () => sandbox,
   path: "/",
-  component: lazyRouteComponent(() => import("./pages/sandbox/Overview")),
+  component: page(() => import("./pages/sandbox/Overview")),
 });
 
 const ports = createRoute({
   getParentRoute: () => sandbox,
   path: "/ports",
-  component: lazyRouteComponent(() => import("./pages/sandbox/Ports")),
+  component: page(() => import("./pages/sandbox/Ports")),
 });
 
 const logs = createRoute({
   getParentRoute: () => sandbox,
   path: "/logs",
-  component: lazyRouteComponent(() => import("./pages/sandbox/Logs")),
+  component: page(() => import("./pages/sandbox/Logs")),
 });
 
 const sandboxUsage = createRoute({
   getParentRoute: () => sandbox,
   path: "/usage",
   validateSearch: usageSearch,
-  component: lazyRouteComponent(() => import("./pages/sandbox/SandboxUsage")),
+  component: page(() => import("./pages/sandbox/SandboxUsage")),
 });
 
 const sessions = createRoute({
   getParentRoute: () => signedIn,
   path: "/account/sessions",
-  component: lazyRouteComponent(() => import("./pages/account/Sessions")),
+  component: page(() => import("./pages/account/Sessions")),
 });
 
 const adminUsers = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/users",
   validateSearch: listSearch,
-  component: lazyRouteComponent(() => import("./pages/admin/Users")),
+  component: page(() => import("./pages/admin/Users")),
 });
 
 const adminWorkspaces = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/workspaces",
   validateSearch: listSearch,
-  component: lazyRouteComponent(() => import("./pages/admin/Workspaces")),
+  component: page(() => import("./pages/admin/Workspaces")),
 });
 
 const adminSandboxes = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/sandboxes",
   validateSearch: listSearch,
-  component: lazyRouteComponent(() => import("./pages/admin/AdminSandboxes")),
+  component: page(() => import("./pages/admin/AdminSandboxes")),
 });
 
 const adminAudit = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/audit",
   validateSearch: auditSearch,
-  component: lazyRouteComponent(() => import("./pages/admin/Audit")),
+  component: page(() => import("./pages/admin/Audit")),
 });
 
 const tree = root.addChildren([
@@ -200,6 +208,7 @@ export function makeRouter(client: QueryClient) {
     routeTree: tree,
     context: { client },
     defaultErrorComponent: Failed,
+    defaultPendingComponent: () => <LoadingPage what="the page" />,
     defaultNotFoundComponent: () => <NothingHere />,
     defaultPreload: "intent",
     // The queries know how old what they have is.

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { CONNECT_MS, EventStream, type LiveState, SILENCE_MS } from "./stream";
+import { CONNECT_MS, EventStream, type LiveState, LOOK_MS, SILENCE_MS } from "./stream";
 
 /** A server whose answers the test writes piece by piece. */
 class Server {
@@ -122,6 +122,27 @@ describe("the stream of events", () => {
     expect(server.asked).toHaveLength(2);
     await vi.advanceTimersByTimeAsync(CONNECT_MS + 500);
     expect(server.asked).toHaveLength(3);
+  });
+
+  it("takes the sleep of a laptop for silence, soon or as soon as somebody looks", async () => {
+    const sleep = () => vi.setSystemTime(Date.now() + 3_600_000);
+    await settled();
+    await server.say("event: ready\ndata: {}\n\n");
+    const lastSign = Date.now();
+    sleep();
+    await vi.advanceTimersByTimeAsync(LOOK_MS);
+    expect(states.at(-1)).toEqual({ kind: "away", since: lastSign });
+    await vi.advanceTimersByTimeAsync(250);
+    await server.say("event: ready\ndata: {}\n\n");
+    sleep();
+    stream.retry();
+    await settled();
+    expect(kinds().at(-1)).toBe("away");
+    stream.retry(); // a connection that is being made is left alone
+    await vi.advanceTimersByTimeAsync(250);
+    stream.retry();
+    await server.say("event: ready\ndata: {}\n\n");
+    expect(kinds().at(-1)).toBe("live");
   });
 
   it("asks less and less often, and at once when somebody looks", async () => {

@@ -22,6 +22,8 @@ export interface StreamOptions {
 
 /** The server gives a sign of life every 15 s; three missed ones are no accident. */
 export const SILENCE_MS = 45_000;
+/** After a laptop slept, what its page shows is old: within so much it is known. */
+export const LOOK_MS = 5000;
 /** A server on the same network answers in milliseconds; a busy one over a bad line may need this long. */
 export const CONNECT_MS = 10_000;
 /** The first tries come quickly: most interruptions are a restart. */
@@ -65,6 +67,13 @@ export class EventStream {
   retry(): void {
     this.#failures = 0;
     this.#wake?.();
+    this.#endSilent();
+  }
+
+  /** By the clock: timers stand still while a laptop sleeps. */
+  #endSilent(): void {
+    const silence = this.options.now() - this.#lastSign;
+    if (this.#state.kind === "live" && silence > SILENCE_MS) this.#stop?.abort();
   }
 
   async #loop(run: number): Promise<void> {
@@ -87,6 +96,7 @@ export class EventStream {
     const stop = new AbortController();
     this.#stop = stop;
     let timer = setTimeout(() => stop.abort(), CONNECT_MS);
+    const look = setInterval(() => this.#endSilent(), LOOK_MS);
     try {
       const headers: Record<string, string> = { Accept: "text/event-stream" };
       if (this.#lastId !== null) headers["Last-Event-ID"] = this.#lastId;
@@ -111,6 +121,7 @@ export class EventStream {
       return false; // away, or stopped
     } finally {
       clearTimeout(timer);
+      clearInterval(look);
       stop.abort();
     }
   }

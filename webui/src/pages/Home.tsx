@@ -12,7 +12,7 @@ import { Page } from "@/ui/Page";
 export default function Home() {
   const query = useQuery(workspacesQuery);
   return (
-    <Loaded query={query} what="your workspaces">
+    <Loaded query={query} what="your workspaces" alone>
       {(workspaces) => {
         const first = firstWorkspace(workspaces);
         if (first === undefined) return <NoWorkspace />;

@@ -18,7 +18,7 @@ export function WorkspaceLayout() {
   const query = useQuery(workspacesQuery);
   const seen = useRef<Workspace>(undefined);
   return (
-    <Loaded query={query} what="your workspaces">
+    <Loaded query={query} what="your workspaces" alone>
       {(workspaces) => {
         const here = workspaces.find((workspace) => workspace.id === workspaceId);
         if (here !== undefined) {

@@ -29,8 +29,8 @@ function Bar({ since }: { since: number }) {
   return (
     <div className={styles.bar}>
       <WifiOff aria-hidden="true" />
-      No connection to the server for {span(useNow() - since)}. What you see may be out of date; it is tried
-      again by itself.
+      No connection to the server for {span(useNow() - since)}. What you see may be out of date; the page
+      tries again by itself.
     </div>
   );
 }

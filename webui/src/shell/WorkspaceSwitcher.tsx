@@ -17,7 +17,7 @@ export function WorkspaceSwitcher({ workspace }: { workspace: Workspace | undefi
       trigger={
         <Button kind="quiet" className={styles.trigger ?? ""}>
           <span className="off-screen">Workspace</span>
-          <span className={styles.name}>{workspace?.name ?? "Choose a workspace"}</span>
+          <span className={styles.name}>{workspace?.name ?? "Workspaces"}</span>
           <ChevronsUpDown aria-hidden="true" />
         </Button>
       }

@@ -28,18 +28,29 @@ export function Loading({ what }: { what: string }) {
   );
 }
 
+/** In the place of a whole page. */
+export function LoadingPage({ what }: { what: string }) {
+  return (
+    <div className={styles.alone}>
+      <Loading what={what} />
+    </div>
+  );
+}
+
 export interface LoadedProps<T> {
   query: UseQueryResult<T>;
   /** "the members": what is being loaded. */
   what: string;
+  /** The page is in what it gives: until then there is nothing around. */
+  alone?: boolean;
   children: (data: T) => ReactNode;
 }
 
 /** What a query gave; until then that it is loading, and what went wrong with a way to try again. Old data stays. */
-export function Loaded<T>({ query, what, children }: LoadedProps<T>) {
+export function Loaded<T>({ query, what, alone = false, children }: LoadedProps<T>) {
   if (query.data !== undefined) return <>{children(query.data)}</>;
-  if (query.isPending) return <Loading what={what} />;
-  return (
+  if (query.isPending) return alone ? <LoadingPage what={what} /> : <Loading what={what} />;
+  const failure = (
     <Notice
       tone="bad"
       action={
@@ -51,4 +62,5 @@ export function Loaded<T>({ query, what, children }: LoadedProps<T>) {
       {wordsOf(query.error)}
     </Notice>
   );
+  return alone ? <div className={styles.alone}>{failure}</div> : failure;
 }

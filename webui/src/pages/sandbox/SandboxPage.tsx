@@ -31,7 +31,7 @@ function Whole({ sandboxId }: { sandboxId: string }) {
     return last.current === undefined ? <NothingHere what="sandbox" /> : <Gone sandbox={last.current} />;
   }
   return (
-    <Loaded query={query} what="the sandbox">
+    <Loaded query={query} what="the sandbox" alone>
       {(sandbox) => (
         <Shown sandbox={sandbox} role={workspaces?.find((one) => one.id === sandbox.workspaceId)?.role} />
       )}

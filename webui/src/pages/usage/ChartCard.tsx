@@ -1,6 +1,7 @@
 import { lazy, Suspense } from "react";
 import type { UsageDay } from "@/api/schema.gen";
 import { exactNumber } from "@/lib/numbers";
+import { part } from "@/lib/parts";
 import { Button } from "@/ui/Button";
 import { Loading } from "@/ui/Loaded";
 import styles from "./ChartCard.module.css";
@@ -11,7 +12,7 @@ import { Swatch } from "./Swatch";
 import { type Sum, stacks } from "./sums";
 
 // The charting library is larger than all the rest of the page.
-const Chart = lazy(() => import("./Chart"));
+const Chart = lazy(() => part(() => import("./Chart")));
 
 export interface ChartCardProps {
   days: readonly UsageDay[];
