@@ -1,4 +1,5 @@
 import createClient, { type Middleware } from "openapi-fetch";
+import { hearServer } from "@/lib/clock";
 import { noAnswer, problemOf } from "./errors";
 import type { paths } from "./schema.gen";
 
@@ -17,6 +18,7 @@ async function timedFetch(request: Request): Promise<Response> {
 
 const failures: Middleware = {
   async onResponse({ response }) {
+    hearServer(response.headers.get("Date"));
     if (response.ok) return;
     let body: unknown = null;
     try {

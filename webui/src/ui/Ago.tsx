@@ -1,4 +1,4 @@
-import { useNow } from "@/lib/clock";
+import { useServerNow } from "@/lib/clock";
 import { ago, exactTime } from "@/lib/time";
 
 /** A time in words, with the exact one on hover. */
@@ -6,7 +6,7 @@ export function Ago({ time }: { time: string }) {
   const milliseconds = Date.parse(time);
   return (
     <time dateTime={time} title={exactTime(milliseconds)}>
-      {ago(milliseconds, useNow())}
+      {ago(milliseconds, useServerNow())}
     </time>
   );
 }

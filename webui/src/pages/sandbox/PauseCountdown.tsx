@@ -1,11 +1,11 @@
 import type { Sandbox } from "@/api/schema.gen";
-import { useNow } from "@/lib/clock";
+import { useServerNow } from "@/lib/clock";
 import styles from "./Overview.module.css";
 import { leftWords, timeLeft } from "./time-left";
 
 /** When it is paused for want of use. */
 export function PauseCountdown({ sandbox }: { sandbox: Sandbox }) {
-  const left = timeLeft(sandbox, useNow());
+  const left = timeLeft(sandbox, useServerNow());
   if (left === null) return <>Never by itself</>;
   return (
     <div className={styles.pauses}>
