@@ -137,17 +137,19 @@ async def test_a_log_that_is_followed_goes_on(system: Live) -> None:
     """It shows the same to everybody who may read it."""
     crew = system.crew
     session = await crew.session_of("developer")
-    with system.hub.follow(session, crew.id_of("developer"), crew.workspace_id) as follower:
-        async with listening(system, "developer") as stream:
+    async with listening(system, "developer") as stream:
+        await crew.box()
+        await until(stream, "sandbox.created")  # what was announced before, as that they are a member, is over
+        with system.hub.follow(session, crew.id_of("developer"), crew.workspace_id) as follower:
             await crew["owner"].patch(f"/api/admin/users/{crew.id_of('developer')}", {"isAdmin": True})
             with trio.fail_after(PATIENCE):
                 while await stream.next() is not None:
                     pass
-        assert not follower.ended
-        await crew["owner"].patch(f"/api/admin/users/{crew.id_of('developer')}", {"disabled": True})
-        with trio.fail_after(PATIENCE):
-            await follower.unless_ended(trio.sleep_forever)
-        assert follower.ended
+            assert not follower.ended
+            await crew["owner"].patch(f"/api/admin/users/{crew.id_of('developer')}", {"disabled": True})
+            with trio.fail_after(PATIENCE):
+                await follower.unless_ended(trio.sleep_forever)
+            assert follower.ended
 
 
 def test_who_may_care() -> None:

@@ -83,6 +83,7 @@ def _register(tour: Tour, username: str) -> None:
     expect(page.get_by_text("User name or password is wrong.")).to_be_visible()
     tour.look("03-refused")
     page.get_by_role("link", name="Create an account").click()
+    expect(page.get_by_role("button", name="Create the account")).to_be_visible()
     page.get_by_label("User name").fill(username)
     page.get_by_label("Password", exact=True).fill("short")
     page.get_by_role("button", name="Create the account").click()
