@@ -7,6 +7,7 @@ something must come from a page of this very origin, or from a program, which se
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from quart import g, request
@@ -156,7 +157,8 @@ def register_guard(app: Quart) -> None:
         _check_request()
         view = app.view_functions.get(request.endpoint or "")
         if view is not None and not is_public(view):
-            await require_session()
+            session = await require_session()
+            _count_change(session.user)
 
     @app.after_request
     async def _after(response: Response) -> Response:
@@ -166,6 +168,17 @@ def register_guard(app: Quart) -> None:
             response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
             _renew_cookie(response)
         return response
+
+
+def _count_change(user: User) -> None:
+    """Raise the 429 for more changes than one user may make. Signing out, here or elsewhere, is always possible."""
+    if request.method in SAFE_METHODS or request.path.startswith("/api/auth/"):
+        return
+    seconds = parts().changes.take(user.id)
+    if seconds > 0:
+        wait = math.ceil(seconds)
+        detail = f"You make more changes than this server takes at once; this one was not made. Try again in {wait} s."
+        raise Problem(429, "too_many_changes", detail, headers={"Retry-After": str(wait)})
 
 
 def _renew_cookie(response: Response) -> None:

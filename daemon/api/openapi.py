@@ -179,7 +179,7 @@ def _responses(
     if not described.public:
         problems.add(401)
     if method in _UNSAFE:
-        problems |= {403, 413, 415}
+        problems |= {403, 413, 415, 429}
     if takes_body:
         problems |= {400, 422}
     shape = _schema(ProblemDetails, components)
@@ -200,7 +200,7 @@ _MEANINGS = {
     413: "The body is too large.",
     415: "The body is not application/json.",
     422: "Members of the request are missing or wrong; `errors` lists them.",
-    429: "Too many attempts; `Retry-After` says when to try again, in seconds.",
+    429: "Too many attempts or changes; `Retry-After` says when to try again, in seconds.",
     500: "A bug; the log has more.",
     503: "A part of the server does not answer; try again.",
 }

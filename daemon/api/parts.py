@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from quart import current_app
 
+from daemon.auth.allowance import Allowance
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -39,6 +41,8 @@ class ApiParts:
     backend: Backend
     # When this process last saw a sandbox used, which may be later than what the database says.
     last_activity: Callable[[str], datetime | None] = _never
+    # How many changes each user may make.
+    changes: Allowance = field(default_factory=Allowance)
     # Told how every attempt to sign in ended: ok, wrong, limited.
     on_login: Callable[[str], None] = _never
 

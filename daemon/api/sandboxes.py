@@ -246,6 +246,8 @@ async def _log(parts: ApiParts, session: SignedIn, row: SandboxRow, follow: bool
 )
 async def open_sandbox(sandbox_id: str) -> Response:
     """Go to a sandbox: developers and up."""
+    if _fetched_from_elsewhere():
+        raise Problem(403, "foreign_origin", "A page of another site asked for this; nothing was opened.")
     session = await guard.find_session()
     if session is None:
         return _to_sign_in()
@@ -273,6 +275,17 @@ async def open_sandbox(sandbox_id: str) -> Response:
         return _to_sign_in()  # signed out in this moment
     headers = {"Location": ticket_link(settings, link, ticket), "Referrer-Policy": "no-referrer"}
     return Response(b"", 302, headers)
+
+
+def _fetched_from_elsewhere() -> bool:
+    """Whether a page of a sandbox, or of anybody, asks behind the person's back: they would be noted as having opened.
+
+    Programs send neither header; a link from elsewhere is a person's navigation.
+    """
+    headers = request.headers
+    if headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        return False
+    return headers.get("Sec-Fetch-Mode") != "navigate" or headers.get("Sec-Fetch-Dest", "document") != "document"
 
 
 def _page_load() -> bool:

@@ -242,3 +242,28 @@ async def test_on_https(make_bench: Callable[..., Bench]) -> None:
         f"/api/sandboxes/{box}/open?next=https://8000-{box}.code.example.com/x", headers=dict(headers)
     )
     assert response.headers["location"].startswith(f"https://8000-{box}.code.example.com/__cli-server/ticket?ticket=")
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("same-site", "no-cors", "image", 403),
+        ("same-site", "cors", "empty", 403),
+        ("same-site", "navigate", "iframe", 403),
+        ("cross-site", "no-cors", "script", 403),
+        ("same-site", "navigate", "document", 302),
+        ("cross-site", "navigate", "document", 302),
+        ("same-origin", "cors", "empty", 302),
+        ("none", "navigate", "document", 302),
+    ],
+)
+async def test_pages_of_others_open_nothing_behind_somebodys_back(
+    crew: Crew, site: str, mode: str, dest: str, status: int
+) -> None:
+    """Sandbox hosts are same-site: what they embed brings the session's cookie along. Links are a person's."""
+    box = await crew.box()
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    response = await crew["developer"].get(f"/api/sandboxes/{box}/open", headers=headers)
+    assert response.status_code == status
+    entries = await crew.bench.execute("SELECT 1 FROM audit WHERE action = 'sandbox.opened' AND target_id = %s", box)
+    assert len(entries) == (1 if status == 302 else 0)

@@ -1354,6 +1354,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description A bug; the log has more. */
             500: {
                 headers: {
@@ -1506,7 +1515,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Too many attempts; `Retry-After` says when to try again, in seconds. */
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1611,7 +1620,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Too many attempts; `Retry-After` says when to try again, in seconds. */
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1685,6 +1694,15 @@ export interface operations {
             };
             /** @description The body is not application/json. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1873,7 +1891,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Too many attempts; `Retry-After` says when to try again, in seconds. */
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2043,6 +2061,15 @@ export interface operations {
             };
             /** @description The body is not application/json. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2241,6 +2268,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description A bug; the log has more. */
             500: {
                 headers: {
@@ -2350,6 +2386,15 @@ export interface operations {
             };
             /** @description Members of the request are missing or wrong; `errors` lists them. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2607,6 +2652,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description A bug; the log has more. */
             500: {
                 headers: {
@@ -2770,6 +2824,15 @@ export interface operations {
             };
             /** @description The body is not application/json. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3039,6 +3102,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description A bug; the log has more. */
             500: {
                 headers: {
@@ -3180,6 +3252,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description A bug; the log has more. */
             500: {
                 headers: {
@@ -3280,6 +3361,15 @@ export interface operations {
             };
             /** @description Members of the request are missing or wrong; `errors` lists them. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3423,6 +3513,15 @@ export interface operations {
             };
             /** @description The body is not application/json. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3662,6 +3761,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description A bug; the log has more. */
             500: {
                 headers: {
@@ -3779,6 +3887,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description A bug; the log has more. */
             500: {
                 headers: {
@@ -3865,6 +3982,15 @@ export interface operations {
             };
             /** @description The body is not application/json. */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4030,6 +4156,15 @@ export interface operations {
             };
             /** @description Members of the request are missing or wrong; `errors` lists them. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -42,6 +42,10 @@ describe("safeNext", () => {
     ["the sign-in page with somewhere else to go", "/login?next=//evil.example"],
     ["the sign-in page, going round", "/w/../login#again"],
     ["the page to register", "/register/"],
+    ["a file to download", "/agent/cli-server-agent.pyz"],
+    ["a stream without an end", "/api/events"],
+    ["an answer for programs", "/api/sandboxes/s1/logs?follow=true"],
+    ["what only looks like opening", "/api/sandboxes/s1/open/../logs"],
   ])("does not go to %s", (_what, next) => expect(safeNext(next)).toBe("/"));
 
   it("gives what a browser would make of it, so that nobody reads it in another way later", () => {
@@ -53,7 +57,8 @@ describe("safeNext", () => {
 describe("isServerPath", () => {
   it("tells the server's addresses from the pages", () => {
     expect(isServerPath("/api/sandboxes/s1/open?next=%2F")).toBe(true);
-    expect(isServerPath("/agent/cli-server-agent.pyz")).toBe(true);
+    expect(isServerPath("/api/sandboxes/s1/open")).toBe(true);
+    expect(isServerPath("/api/sandboxes/s1/opening")).toBe(false);
     expect(isServerPath("/w/api/members")).toBe(false);
     expect(isServerPath("/apis")).toBe(false);
   });

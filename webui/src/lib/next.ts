@@ -5,7 +5,9 @@ export function safeNext(next: unknown): string {
   const url = parsed(next);
   if (url === null || url.origin !== location.origin) return "/";
   const path = url.pathname + url.search + url.hash;
-  return path.startsWith("//") || /^\/(login|register)([/?#]|$)/.test(path) ? "/" : path;
+  if (path.startsWith("//") || /^\/(login|register)([/?#]|$)/.test(path)) return "/";
+  // Of what the server answers itself, one thing is a place to go.
+  return /^\/(api|agent|proxy)(\/|$)/.test(url.pathname) && !isServerPath(path) ? "/" : path;
 }
 
 function parsed(next: string): URL | null {
@@ -16,7 +18,7 @@ function parsed(next: string): URL | null {
   }
 }
 
-/** Whether the server itself answers there, and not a page of this application. */
+/** Whether the server itself answers there with a page, and not this application: what leads on to a sandbox. */
 export function isServerPath(path: string): boolean {
-  return /^\/(api|agent)\//.test(path);
+  return /^\/api\/sandboxes\/[^/?#]+\/open([?#]|$)/.test(path);
 }
