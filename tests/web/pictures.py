@@ -24,7 +24,7 @@ MODELS: Final = (("claude-sonnet-4-5", 1.0), ("claude-haiku-4-5", 0.6), ("claude
 DAYS: Final = 30
 SIZE: Final = {"width": 1200, "height": 720}
 REASON: Final = "opencode ended with status 137: the sandbox used more than its 2 GiB of memory"
-AGENT: Final = '{"hostname": "grace-laptop", "os": "macOS 15.1", "agent": "0.1.0", "opencode": "1.18.33"}'
+AGENT: Final = '{"hostname": "grace-laptop", "os": "macOS 15.1", "agentVersion": "0.1.0"}'
 
 
 def _people(product: Product) -> dict[str, Visitor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from tests.conftest import ROOT
+from tests.support.rows import put_sandbox
 from tests.web.conftest import look
 
 if TYPE_CHECKING:
@@ -85,6 +86,39 @@ def test_try_again_asks_again(person: Callable[[str], Person]) -> None:
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("heading", name="Sandboxes")).to_be_visible()
     ada.complaints.clear()  # the answer that failed
+
+
+def test_the_focus_is_never_lost(site: Site, person: Callable[[str], Person]) -> None:
+    """What had it goes: a link with its page, a row by a dialog, a button by what it does."""
+    ada = person("ada")
+    for name in ("alpha", "beta"):
+        put_sandbox(site.product, ada.workspace, name)
+    page = ada.page(f"/w/{ada.workspace}/sandboxes")
+    page.get_by_role("row", name="alpha").press("Enter")
+    expect(page.get_by_role("heading", name="alpha")).to_be_visible()
+    expect(page.get_by_role("main")).to_be_focused()
+    page.go_back()
+    page.get_by_role("button", name="More for alpha").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("row", name="alpha")).to_have_count(0)
+    expect(page.get_by_role("row", name="beta")).to_be_focused()
+
+
+def test_the_palettes_key_gives_up_nothing(person: Callable[[str], Person]) -> None:
+    ada = person("ada")
+    page = ada.page(f"/w/{ada.workspace}/sandboxes")
+    palette = page.get_by_role("dialog", name="Search and commands")
+    page.get_by_role("button", name="New sandbox").click()
+    page.get_by_label("Name").fill("half a name")
+    page.keyboard.press("Control+k")
+    expect(page.get_by_label("Name")).to_have_value("half a name")
+    expect(palette).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    expect(palette).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(palette).to_have_count(0)
 
 
 def test_the_theme_is_chosen_once_for_all_tabs_and_kept(person: Callable[[str], Person]) -> None:

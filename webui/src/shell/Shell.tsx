@@ -1,10 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
-import { Outlet, useRouter } from "@tanstack/react-router";
+import { Outlet, useRouter, useRouterState } from "@tanstack/react-router";
 import { useEffect, useRef } from "react";
 import { ApiError } from "@/api/errors";
 import { meQuery } from "@/api/queries";
 import { Dialogs } from "@/dialogs/Dialogs";
-import { closeDialog, openDialog } from "@/dialogs/dialogs";
+import { closeDialog, dialog, openDialog } from "@/dialogs/dialogs";
 import { useStore } from "@/lib/store";
 import { AwayBar } from "./AwayBar";
 import { Rail } from "./Rail";
@@ -19,6 +19,7 @@ export function Shell() {
   useSignedOutElsewhere();
   useSomebodyElse();
   usePaletteKey();
+  useFocusOnTheWay();
   useEffect(() => {
     if (workspace) rememberWorkspace(workspace.id);
   }, [workspace]);
@@ -65,6 +66,20 @@ function useSomebodyElse(): void {
   }, [id]);
 }
 
+/** The link that led to another page may have gone with the last one: the focus begins where the new one does. */
+function useFocusOnTheWay(): void {
+  const pathname = useRouterState({ select: ({ resolvedLocation }) => resolvedLocation?.pathname });
+  const before = useRef(pathname);
+  useEffect(() => {
+    const last = before.current;
+    before.current = pathname;
+    // From there one is led on: the first page begins at its beginning.
+    if (last === undefined || last === "/" || last === pathname) return;
+    const lost = document.activeElement === null || document.activeElement === document.body;
+    if (lost) document.getElementById("content")?.focus({ preventScroll: true });
+  }, [pathname]);
+}
+
 function usePaletteKey(): void {
   useEffect(() => {
     const take = (event: KeyboardEvent) => {
@@ -76,7 +91,9 @@ function usePaletteKey(): void {
       )
         return;
       event.preventDefault();
-      openDialog({ kind: "palette" });
+      // What is typed into a form is not given up for it.
+      if (dialog.value === null) openDialog({ kind: "palette" });
+      else if (dialog.value.kind === "palette") closeDialog();
     };
     addEventListener("keydown", take);
     return () => removeEventListener("keydown", take);

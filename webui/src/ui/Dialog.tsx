@@ -33,6 +33,15 @@ function whatHasFocus(): HTMLElement | null {
   return focused instanceof HTMLElement && focused !== document.body ? focused : null;
 }
 
+/** Where the focus may go back to. What it came from may be gone, by what was done here; then to the next row of a list. */
+function placesFrom(opener: HTMLElement | null): readonly HTMLElement[] {
+  if (opener === null) return [];
+  const row = opener.closest<HTMLElement>("[data-row]");
+  const rows = row === null ? [] : [...document.querySelectorAll<HTMLElement>("[data-row]")];
+  const place = row === null ? 0 : rows.indexOf(row);
+  return [opener, ...rows.slice(place + 1), ...rows.slice(0, place).reverse()];
+}
+
 /** An open dialog: whoever wants it closed stops rendering it. */
 export function Dialog(props: DialogProps) {
   const { title, description, children, footer, wide = false, bare = false, onEscape, onClose } = props;
@@ -40,10 +49,10 @@ export function Dialog(props: DialogProps) {
   useEffect(() => {
     lastOpener = opener;
   }, [opener]);
+  const [places] = useState(() => placesFrom(opener));
   const giveFocusBack = (event: Event) => {
     event.preventDefault(); // Radix would give it to a trigger, which there is none of
-    // What it was opened from may be gone, by what was done here.
-    const back = opener?.isConnected ? opener : document.getElementById("content");
+    const back = places.find((place) => place.isConnected) ?? document.getElementById("content");
     back?.focus();
   };
   return (

@@ -4,7 +4,7 @@ import styles from "./Page.module.css";
 export interface PageProps {
   title: string;
   /** What stands in the window's title; the page's own title otherwise. */
-  windowTitle?: string;
+  windowTitle?: string | undefined;
   /** In the place of the title, where it is more than a text. */
   heading?: ReactNode;
   actions?: ReactNode;

@@ -17,7 +17,7 @@ import { ROLE_WORDS, ROLES, roleName } from "./role-words";
 export default function Members() {
   const workspace = useWorkspace();
   return (
-    <Page title="Members" narrow>
+    <Page title="Members" windowTitle={workspace && `Members · ${workspace.name}`} narrow>
       {workspace && may(workspace.role, "add_member") && (
         <Card>
           <AddMember workspace={workspace} />

@@ -2,10 +2,9 @@ import { Copy, Ellipsis, ExternalLink, Pause, Play, RotateCw, Trash2 } from "luc
 import { mainOffer, offers, offerWords } from "@/api/offers";
 import { openHref, usePendingAct, useSandboxAct } from "@/api/sandbox-acts";
 import { openDialog } from "@/dialogs/dialogs";
-import { copyText } from "@/lib/clipboard";
+import { copyAddress } from "@/pages/sandboxes/copy-address";
 import { Button, buttonClass, IconButton } from "@/ui/Button";
 import { Menu, MenuItem, MenuSeparator } from "@/ui/Menu";
-import { notify } from "@/ui/Toasts";
 import type { Here } from "./here";
 
 /** What makes sense now, and the rest in a menu. */
@@ -52,7 +51,7 @@ function Rest({ sandbox, role }: Here) {
           Pause
         </MenuItem>
       )}
-      <MenuItem icon={<Copy aria-hidden="true" />} onSelect={() => void copyAddress(sandbox.url)}>
+      <MenuItem icon={<Copy aria-hidden="true" />} onSelect={() => void copyAddress(sandbox)}>
         Copy address
       </MenuItem>
       {offers("delete", sandbox, role) && (
@@ -63,15 +62,10 @@ function Rest({ sandbox, role }: Here) {
             icon={<Trash2 aria-hidden="true" />}
             onSelect={() => openDialog({ kind: "delete-sandboxes", sandboxes: [sandbox] })}
           >
-            {offerWords("delete", sandbox)}
+            {offerWords("delete", sandbox)}…
           </MenuItem>
         </>
       )}
     </Menu>
   );
-}
-
-async function copyAddress(url: string): Promise<void> {
-  if (await copyText(url)) notify("The address is copied.");
-  else notify(`The browser does not let this page copy. The address is ${url}`, "bad");
 }

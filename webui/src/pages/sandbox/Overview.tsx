@@ -1,3 +1,5 @@
+import { useQuery } from "@tanstack/react-query";
+import { serverQuery } from "@/api/queries";
 import { Ago } from "@/ui/Ago";
 import { CopyText } from "@/ui/Copy";
 import { Card, Section } from "@/ui/Page";
@@ -22,6 +24,7 @@ export default function Overview() {
 
 function About({ sandbox }: Here) {
   const limits = limitsWords(sandbox);
+  const server = useQuery(serverQuery).data;
   return (
     <Section title="About">
       <Card>
@@ -36,10 +39,19 @@ function About({ sandbox }: Here) {
             {sandbox.isLocal ? "Somebody's own machine, by a tunnel" : "Runs on this server"}
           </Fact>
           <Fact name={sandbox.isLocal ? "Connected by" : "Made by"}>
-            {sandbox.createdBy?.username ?? <span className="quiet">somebody who has left</span>},{" "}
+            {sandbox.createdBy?.username ?? <span className="quiet">a user who is gone</span>},{" "}
             <Ago time={sandbox.createdAt} />
           </Fact>
-          {limits !== null && <Fact name="Limits">{limits}</Fact>}
+          {limits !== null && (
+            <Fact name="Limits">
+              {limits}
+              {server?.backend === "process" && (
+                <p className={styles.note}>
+                  This server does not enforce them: its sandboxes share the machine.
+                </p>
+              )}
+            </Fact>
+          )}
         </Facts>
       </Card>
     </Section>

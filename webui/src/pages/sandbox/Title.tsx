@@ -34,7 +34,7 @@ export function Title({ sandbox, role }: Here) {
       <span role="status">
         <Status status={sandbox.status} />
       </span>
-      <Badge>{sandbox.isLocal ? "local" : "cloud"}</Badge>
+      <Badge>{sandbox.isLocal ? "Local" : "Cloud"}</Badge>
     </div>
   );
 }

@@ -6,6 +6,8 @@ import { successor } from "./selection";
 
 /** So many rows up or down; what fits on a small laptop's screen. */
 const PAGE = 10;
+/** The focus is beside the rows while none is shown. */
+const NO_ROW = "";
 const CONTROLS = "a[href], button, input";
 
 export interface GridKeys {
@@ -46,7 +48,7 @@ export function useGrid(keys: GridKeys): Grid {
 
   const onFocus = ({ target }: FocusEvent) => {
     const id = rowAround(target)?.dataset.row;
-    inside.current = id ?? active ?? null;
+    inside.current = id ?? active ?? NO_ROW;
     if (id !== undefined) setLast(id);
   };
   const onBlur = ({ relatedTarget }: FocusEvent) => {

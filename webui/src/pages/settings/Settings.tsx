@@ -17,7 +17,7 @@ import styles from "./Settings.module.css";
 export default function Settings() {
   const workspace = useWorkspace();
   return (
-    <Page title="Settings" narrow>
+    <Page title="Settings" windowTitle={workspace && `Settings · ${workspace.name}`} narrow>
       {workspace && (
         <>
           <Section title="Workspace">
