@@ -54,13 +54,3 @@ export function Section({
 export function Card({ children }: { children: ReactNode }) {
   return <div className={styles.card}>{children}</div>;
 }
-
-/** What may be wider than the screen scrolls by itself, and the page does not. */
-export function Wide({ label, children }: { label: string; children: ReactNode }) {
-  return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
-    <section className={styles.wide} aria-label={label} tabIndex={0}>
-      {children}
-    </section>
-  );
-}

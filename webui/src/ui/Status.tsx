@@ -1,14 +1,7 @@
+import type { Sandbox } from "@/api/schema.gen";
 import styles from "./Status.module.css";
 
-export type SandboxStatus =
-  | "creating"
-  | "running"
-  | "pausing"
-  | "paused"
-  | "resuming"
-  | "offline"
-  | "failed"
-  | "deleting";
+type SandboxStatus = Sandbox["status"];
 
 interface Look {
   word: string;

@@ -31,7 +31,12 @@ function OfWorkspace({ workspace }: { workspace: Workspace }) {
           sandboxes.length === 0 ? (
             <FirstUse workspace={workspace} />
           ) : (
-            <SandboxList workspace={workspace} sandboxes={sandboxes} />
+            <>
+              {!may(workspace.role, "open_sandbox") && (
+                <p className="quiet">You are a guest here: you see what runs, and open nothing.</p>
+              )}
+              <SandboxList workspace={workspace} sandboxes={sandboxes} />
+            </>
           )
         }
       </Loaded>
