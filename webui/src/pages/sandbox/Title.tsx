@@ -64,7 +64,6 @@ function NameForm({ sandbox, onEnd }: Here & { onEnd: () => void }) {
         hideLabel
         value={name}
         error={wrong}
-        maxLength={100}
         autoComplete="off"
         spellCheck={false}
         onChange={(event) => setName(event.target.value)}
