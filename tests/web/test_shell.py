@@ -45,10 +45,12 @@ def test_the_daemon_restarts_under_an_open_page(site: Site, person: Callable[[st
     site.product.kill()
     try:
         expect(page.get_by_text("No connection to the server for")).to_be_visible()
+        expect(page.locator("html")).to_have_attribute("data-away", "")  # statuses lose their colour
         look(page, "away")
     finally:
         site.product.start()
     expect(page.get_by_text("No connection to the server for")).to_have_count(0, timeout=30_000)
+    expect(page.locator("html[data-away]")).to_have_count(0)
     guest = person("guest")
     ada.api.api("POST", f"/api/workspaces/{ada.workspace}/members", {"username": guest.username, "role": "guest"})
     expect(page.get_by_text(guest.username).first).to_be_visible()

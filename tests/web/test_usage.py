@@ -177,3 +177,16 @@ def test_nothing_used_says_what_will_be_here(person: Callable[[str], Person]) ->
     page = bob.page(f"/w/{bob.workspace}/usage")
     expect(page.get_by_role("heading", name="No LLM calls from")).to_be_visible()
     look(page, "usage-empty")
+
+
+def test_a_chart_that_does_not_come_leaves_the_numbers(used: Used) -> None:
+    """The charting library is a part of its own, which may be gone after an update, or held back by a bad line."""
+    page = used.ada.page("/favicon.svg")
+    page.route("**/assets/Chart-*.js", lambda route: route.abort())
+    page.goto(used.ada.site.url + used.path)
+    expect(page.get_by_text("this part of the page is gone")).to_be_visible()
+    assert cells(page, "Usage by model")[0][:2] == [SONNET, "6"]
+    page.unroute("**/assets/Chart-*.js")
+    page.get_by_role("button", name="Try again").click()
+    expect(bars(page)).to_have_count(4)
+    used.ada.complaints.clear()  # Chromium's own word on the part that was held back

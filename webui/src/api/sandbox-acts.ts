@@ -1,5 +1,6 @@
-import { useMutation, useMutationState, useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, useMutation, useMutationState, useQueryClient } from "@tanstack/react-query";
 import { api } from "./client";
+import { ApiError } from "./errors";
 import { keys } from "./queries";
 import type { Sandbox } from "./schema.gen";
 
@@ -57,6 +58,16 @@ export function useFailedAct(
   if (last === undefined || last.status !== "error" || last.error === null) return undefined;
   const close = () => client.getMutationCache().remove(last.mutation);
   return { act: last.variables.act, error: last.error, close };
+}
+
+/**
+ * Forget what got no answer: the server is back, everything is asked for again, and the page shows whether it was done.
+ */
+export function forgetUnanswered(client: QueryClient): void {
+  const acts = client.getMutationCache();
+  for (const act of acts.findAll({ mutationKey: KEY, status: "error" })) {
+    if (act.state.error instanceof ApiError && act.state.error.status === 0) acts.remove(act);
+  }
 }
 
 function useActs(sandboxId: string, status: "pending") {

@@ -1,4 +1,5 @@
 import type { QueryClient } from "@tanstack/react-query";
+import { forgetUnanswered } from "@/api/sandbox-acts";
 import { Store } from "@/lib/store";
 import { applyEvent, askAllAgain, type LiveEvent } from "./apply";
 import { EventStream, type LiveState } from "./stream";
@@ -28,6 +29,7 @@ export function startLive(client: QueryClient): void {
       if (message.state.kind !== "live" || before === "live") return;
     }
     // What happened before this moment may have been missed.
+    forgetUnanswered(client);
     askAllAgain(client);
   };
   send = typeof SharedWorker === "undefined" ? ownStream(take) : sharedStream(take);

@@ -1,28 +1,17 @@
 import { WifiOff } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useEffect } from "react";
 import { useNow } from "@/lib/clock";
-import { useStore } from "@/lib/store";
 import { span } from "@/lib/time";
-import { liveState } from "@/live/live";
+import { useAway } from "@/live/away";
 import styles from "./AwayBar.module.css";
 
-/** A restart of the server that is over sooner is not worth a word. */
-const QUIET_MS = 1500;
-
-/** Says that what the page shows may be old, and since when. */
+/** Says that what the page shows may be old, and since when. Statuses lose their colour meanwhile. */
 export function AwayBar() {
-  const state = useStore(liveState);
-  const away = state.kind === "away";
-  const [shown, setShown] = useState(false);
+  const since = useAway();
   useEffect(() => {
-    if (!away) {
-      setShown(false);
-      return;
-    }
-    const timer = setTimeout(() => setShown(true), QUIET_MS);
-    return () => clearTimeout(timer);
-  }, [away]);
-  return <div role="status">{away && shown && <Bar since={state.since} />}</div>;
+    document.documentElement.toggleAttribute("data-away", since !== null);
+  }, [since]);
+  return <div role="status">{since !== null && <Bar since={since} />}</div>;
 }
 
 function Bar({ since }: { since: number }) {

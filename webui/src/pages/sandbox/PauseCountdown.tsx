@@ -1,11 +1,14 @@
 import type { Sandbox } from "@/api/schema.gen";
 import { useServerNow } from "@/lib/clock";
+import { useAway } from "@/live/away";
 import styles from "./Overview.module.css";
 import { leftWords, timeLeft } from "./time-left";
 
 /** When it is paused for want of use. */
 export function PauseCountdown({ sandbox }: { sandbox: Sandbox }) {
   const left = timeLeft(sandbox, useServerNow());
+  const away = useAway() !== null;
+  if (away) return <>Not known while there is no connection</>;
   if (left === null) return <>Never by itself</>;
   return (
     <div className={styles.pauses}>

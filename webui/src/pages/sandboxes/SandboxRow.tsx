@@ -67,7 +67,7 @@ export function SandboxRow(props: SandboxRowProps) {
         </Link>
         <Badge>{sandbox.isLocal ? "Local" : "Cloud"}</Badge>
       </Cell>
-      <Cell className={styles.maker}>{sandbox.createdBy?.username}</Cell>
+      <Cell className={styles.maker}>{sandbox.createdBy?.username ?? "a user who is gone"}</Cell>
       <Cell className={styles.seen}>
         <Ago time={sandbox.lastActivityAt} />
       </Cell>

@@ -1,9 +1,9 @@
-import { lazy, Suspense } from "react";
+import { useQuery } from "@tanstack/react-query";
 import type { UsageDay } from "@/api/schema.gen";
 import { exactNumber } from "@/lib/numbers";
-import { part } from "@/lib/parts";
+import { partQuery } from "@/lib/part-query";
 import { Button } from "@/ui/Button";
-import { Loading } from "@/ui/Loaded";
+import { Loaded } from "@/ui/Loaded";
 import styles from "./ChartCard.module.css";
 import type { Look } from "./looks";
 import { MEASURES, type Measure } from "./measures";
@@ -12,7 +12,7 @@ import { Swatch } from "./Swatch";
 import { type Sum, stacks } from "./sums";
 
 // The charting library is larger than all the rest of the page.
-const Chart = lazy(() => part(() => import("./Chart")));
+const chartQuery = partQuery("chart", () => import("./Chart"));
 
 export interface ChartCardProps {
   days: readonly UsageDay[];
@@ -31,6 +31,7 @@ export function ChartCard(props: ChartCardProps) {
   const { days, period, measure, models, visible, looks } = props;
   const { title, unit } = MEASURES[measure];
   const label = `${title} per day and model`;
+  const chart = useQuery(chartQuery);
   return (
     <section className={styles.card} aria-label={label}>
       <header className={styles.header}>
@@ -39,15 +40,17 @@ export function ChartCard(props: ChartCardProps) {
       </header>
       <p className={styles.unit}>{unit}</p>
       <div className={styles.place}>
-        <Suspense fallback={<Loading what="the chart" />}>
-          <Chart
-            label={`${label}, ${period.from} to ${period.to}. The arrow keys go from day to day; the exact numbers are in the tables below.`}
-            unit={unit}
-            stacks={stacks(days, period, visible, measure)}
-            models={visible}
-            looks={looks}
-          />
-        </Suspense>
+        <Loaded query={chart} what="the chart">
+          {({ default: Chart }) => (
+            <Chart
+              label={`${label}, ${period.from} to ${period.to}. The arrow keys go from day to day; the exact numbers are in the tables below.`}
+              unit={unit}
+              stacks={stacks(days, period, visible, measure)}
+              models={visible}
+              looks={looks}
+            />
+          )}
+        </Loaded>
       </div>
       {visible.length === 0 && models.length > 0 && (
         <p className={styles.none}>All models are switched off in the legend.</p>
