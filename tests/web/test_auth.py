@@ -230,6 +230,7 @@ def test_only_the_first_one_can_register(fresh: Product, browser: Browser) -> No
     page = browser.new_page(reduced_motion="reduce")
     page.goto(fresh.url)
     page.get_by_role("link", name="Create an account").click()
+    expect(page.get_by_role("button", name="Create the account")).to_be_visible()
     _fill(page, "first", PASSWORD)
     page.get_by_role("button", name="Create the account").click()
     expect(page.get_by_role("heading", name="Admin")).to_be_visible()

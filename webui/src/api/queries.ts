@@ -50,6 +50,8 @@ export const providersQuery = queryOptions({
 export const registrationQuery = queryOptions({
   queryKey: keys.registration,
   queryFn: ({ signal }) => dataOf(api.GET("/api/auth/registration", { signal })),
+  // No event tells of it, and the first one who registers changes it.
+  staleTime: 0,
 });
 
 export const sessionsQuery = queryOptions({
