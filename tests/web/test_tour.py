@@ -191,6 +191,7 @@ def _everything_else(tour: Tour, username: str) -> None:
     delete.click()
     expect(tour.dialog).to_have_count(0)
     tour.command("Sign out")
+    expect(page.get_by_text("was deleted")).to_have_count(0)  # what was said to the one who left
     tour.see("Sign in", "22-signed-out")
     page.get_by_label("User name").fill(username)
     page.get_by_label("Password", exact=True).fill(PASSWORD)

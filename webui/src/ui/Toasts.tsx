@@ -23,6 +23,11 @@ export function notify(text: string, tone: Toast["tone"] = "info"): void {
   toasts.set([...toasts.value, { id: last, text, tone }].slice(-MOST));
 }
 
+/** They were for somebody who is not here any more. */
+export function closeAll(): void {
+  toasts.set([]);
+}
+
 function close(id: number): void {
   toasts.set(toasts.value.filter((toast) => toast.id !== id));
 }

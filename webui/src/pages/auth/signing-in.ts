@@ -6,6 +6,7 @@ import { forgetPerson } from "@/api/person";
 import { keys, meQuery } from "@/api/queries";
 import { isServerPath, safeNext } from "@/lib/next";
 import { liveState, restartLive } from "@/live/live";
+import { closeAll } from "@/ui/Toasts";
 
 /**
  * Leads whoever is signed in to where they were going: here, in another tab, or before they came. Until it is known,
@@ -18,7 +19,9 @@ export function useLedOn(next: string | undefined): { asking: boolean; signedIn:
   const signedIn = me.isSuccess && me.isFetchedAfterMount;
   const refused = me.error instanceof ApiError && me.error.status === 401;
   useEffect(() => {
-    if (refused) forgetPerson(client);
+    if (!refused) return;
+    forgetPerson(client);
+    closeAll();
   }, [refused, client]);
   useEffect(() => {
     if (!signedIn) return;
