@@ -13,7 +13,7 @@ from tests.web.conftest import look
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
     from tests.web.conftest import Person, Site
 
@@ -143,6 +143,20 @@ def test_the_audit_log_is_filtered_and_goes_back(site: Site, boss: Person, perso
     page.get_by_role("button", name="Show all").click()
     page.get_by_role("button", name=bob.username, exact=True).first.click()
     expect(page.get_by_label("Who")).to_have_value(bob.username)
+
+
+def test_a_name_that_is_typed_before_the_list_of_users_has_come(boss: Person, person: Callable[[str], Person]) -> None:
+    bob = person("bob")
+    page = boss.page("/favicon.svg")
+    held: list[Route] = []
+    page.route("**/api/admin/users", lambda route: held.append(route))
+    page.goto(boss.site.url + "/admin/audit")
+    page.get_by_label("Who").fill(bob.username)
+    expect(page.get_by_label("Who")).to_be_focused()
+    assert "actor" not in page.url
+    for route in held:
+        route.continue_()
+    expect(page).to_have_url(re.compile(f"actor={bob.username}"))
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])

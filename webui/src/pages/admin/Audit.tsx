@@ -30,7 +30,7 @@ function List() {
   const older = useOlder(query, JSON.stringify(filter));
   const names = new Map(useQuery(adminWorkspacesQuery).data?.map((one) => [one.id, one.name]));
   const choose = (change: typeof filter) =>
-    void navigate({ search: { ...filter, ...change }, replace: true });
+    void navigate({ search: (before) => ({ ...before, ...change }), replace: true });
   const columns: Column<AuditEntry>[] = [
     {
       title: "What happened",

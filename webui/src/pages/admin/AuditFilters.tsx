@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { type FormEvent, useEffect, useId, useState } from "react";
+import { type FormEvent, useEffect, useEffectEvent, useId, useState } from "react";
 import { adminUsersQuery } from "@/api/queries";
 import { SelectField, TextField } from "@/ui/Field";
 import styles from "./Audit.module.css";
@@ -45,10 +45,19 @@ function ActorFilter({ actor, onChoose }: { actor: string; onChoose: (actor: str
   const users = useQuery(adminUsersQuery).data ?? [];
   const [typed, setTyped] = useState(actor);
   useEffect(() => setTyped(actor), [actor]);
+  const isWhole = (text: string) => users.some((user) => user.username === text);
   const take = (text: string) => {
     setTyped(text);
-    if (text === "" || users.some((user) => user.username === text)) onChoose(text);
+    if (text === "" || isWhole(text)) onChoose(text);
   };
+  // Somebody types faster than the list comes.
+  const whole = isWhole(typed);
+  const takeLate = useEffectEvent(() => {
+    if (typed !== actor) onChoose(typed);
+  });
+  useEffect(() => {
+    if (whole) takeLate();
+  }, [whole]);
   const choose = () => {
     if (typed.trim() !== actor) onChoose(typed.trim());
   };
