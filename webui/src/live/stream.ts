@@ -1,4 +1,5 @@
 import { createParser, type EventSourceMessage } from "eventsource-parser";
+import { Pause } from "@/lib/pause";
 
 // One connection to /api/events that comes back by itself. It is a fetch, not an EventSource, because that one tells
 // neither a refused session from a server that is away nor silence from peace.
@@ -34,7 +35,7 @@ export class EventStream {
   #failures = 0;
   #run = 0;
   #stop: AbortController | null = null;
-  #wake: (() => void) | null = null;
+  readonly #pause = new Pause();
   #state: LiveState = { kind: "connecting" };
   #lastSign: number;
 
@@ -60,13 +61,13 @@ export class EventStream {
   stop(): void {
     this.#run += 1;
     this.#stop?.abort();
-    this.#wake?.();
+    this.#pause.end();
   }
 
   /** Do not wait for the next try: the network is back, or somebody looks at the page. */
   retry(): void {
     this.#failures = 0;
-    this.#wake?.();
+    this.#pause.end();
     this.#endSilent();
   }
 
@@ -87,7 +88,7 @@ export class EventStream {
       if (this.#state.kind !== "away") this.#tell({ kind: "away", since: this.#lastSign });
       const pause = PAUSES_MS[Math.min(this.#failures, PAUSES_MS.length - 1)] ?? 0;
       this.#failures += 1;
-      await this.#sleep(pause * (0.75 + Math.random() / 2));
+      await this.#pause.wait(pause * (0.75 + Math.random() / 2));
     }
   }
 
@@ -141,15 +142,5 @@ export class EventStream {
   #tell(state: LiveState): void {
     this.#state = state;
     this.options.onState(state);
-  }
-
-  #sleep(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }

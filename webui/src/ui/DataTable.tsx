@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import styles from "./DataTable.module.css";
+import table from "./Table.module.css";
 
 export interface Column<T> {
   title: string;
@@ -21,8 +22,8 @@ export interface DataTableProps<T> {
 /** Rows with columns; where there is little room, as on a phone, each row becomes a card. */
 export function DataTable<T>({ label, columns, rows, rowKey }: DataTableProps<T>) {
   return (
-    <div className={styles.frame}>
-      <table className={styles.table} aria-label={label}>
+    <div className={`${table.framed} ${styles.frame}`}>
+      <table className={`${table.table} ${styles.table}`} aria-label={label}>
         <thead>
           <tr>
             {columns.map(({ title, kind = "text" }) => (

@@ -5,7 +5,6 @@ import { api } from "@/api/client";
 import { ApiError } from "@/api/errors";
 import { registrationQuery } from "@/api/queries";
 import { Button } from "@/ui/Button";
-import { TextField } from "@/ui/Field";
 import { Loading } from "@/ui/Loaded";
 import { Notice } from "@/ui/Notice";
 import { Entry } from "./Entry";
@@ -14,6 +13,7 @@ import { PasswordField } from "./PasswordField";
 import { Providers } from "./Providers";
 import { Refusal, useSecondsLeft } from "./Refusal";
 import { useLedOn, useSignIn } from "./signing-in";
+import { UsernameField } from "./UsernameField";
 
 export default function Login() {
   const { next, ended = false } = useSearch({ from: "/login" });
@@ -60,17 +60,7 @@ function Credentials({ done }: { done: boolean }) {
             "Too many failed attempts from here, so the next has to wait. Your account is not locked."}
         </Refusal>
       )}
-      <TextField
-        label="User name"
-        name="username"
-        autoComplete="username"
-        autoCapitalize="none"
-        spellCheck={false}
-        autoFocus
-        required
-        value={username}
-        onChange={(event) => setUsername(event.target.value)}
-      />
+      <UsernameField value={username} onChange={(event) => setUsername(event.target.value)} />
       <PasswordField
         ref={field}
         label="Password"

@@ -14,6 +14,7 @@ import { PasswordField } from "./PasswordField";
 import { Providers } from "./Providers";
 import { Refusal, useSecondsLeft } from "./Refusal";
 import { useLedOn, useSignIn } from "./signing-in";
+import { UsernameField } from "./UsernameField";
 
 export default function Register() {
   const { next } = useSearch({ from: "/register" });
@@ -79,14 +80,7 @@ function NewAccount({ done }: { done: boolean }) {
   return (
     <form ref={form} className={styles.form} onSubmit={submit}>
       {elsewhere && <Refusal error={entry.error} left={left} />}
-      <TextField
-        label="User name"
-        name="username"
-        autoComplete="username"
-        autoCapitalize="none"
-        spellCheck={false}
-        autoFocus
-        required
+      <UsernameField
         value={username}
         onChange={(event) => setUsername(event.target.value)}
         error={taken ?? wrong("username")}

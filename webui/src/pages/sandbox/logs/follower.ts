@@ -1,5 +1,6 @@
 import { CALL_SECONDS } from "@/api/client";
 import { ApiError, problemOf } from "@/api/errors";
+import { Pause } from "@/lib/pause";
 import { Store } from "@/lib/store";
 import { type Block, LogBuffer } from "./buffer";
 
@@ -43,7 +44,7 @@ export class LogFollower {
   #failures = 0;
   #run = 0;
   #stop: AbortController | null = null;
-  #wake: (() => void) | null = null;
+  readonly #pause = new Pause();
   #drawing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -63,7 +64,7 @@ export class LogFollower {
   stop(): void {
     this.#run += 1;
     this.#stop?.abort();
-    this.#wake?.();
+    this.#pause.end();
     this.state.set({ kind: "resting" });
   }
 
@@ -86,7 +87,7 @@ export class LogFollower {
       const pause = PAUSES_MS[Math.min(this.#failures, PAUSES_MS.length - 1)] ?? 0;
       this.#failures += 1;
       this.state.set({ kind: "broken", retryAt: this.options.now() + pause });
-      await this.#sleep(pause);
+      await this.#pause.wait(pause);
     }
   }
 
@@ -137,16 +138,6 @@ export class LogFollower {
       this.#drawing = undefined;
       this.shown.set({ blocks: this.#buffer.blocks, cut: this.#buffer.cut });
     }, DRAW_MS);
-  }
-
-  #sleep(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }
 
