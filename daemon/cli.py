@@ -20,7 +20,7 @@ from daemon.version import version
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from daemon.config import Settings
+    from daemon.config import Setting, Settings
 
 # One module of each distribution in the extra "server" that a start cannot do without.
 _SERVER_MODULES = (
@@ -46,15 +46,27 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     for setting in reversed(SETTINGS):
         text = f"{setting.help[0].upper()}{setting.help[1:]}. Accepts {setting.accepted}."
         if setting.secret:
-            text += " Shown to everybody on this machine when given as a flag; prefer the variable."
+            text += " Shown to everybody on this machine when given as a flag; prefer the variable, or a file."
         option = click.option(
             setting.flag,
             setting.field,
             metavar="VALUE",
             help=f"{text} [env: {setting.variable}; default: {setting.default_text}]",
         )
+        if setting.secret:
+            command = _file_option(setting)(command)
         command = option(command)
     return command
+
+
+def _file_option(setting: Setting) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The flag by which a secret comes from a file, listed behind the one by which it comes itself."""
+    return click.option(
+        setting.file_flag,
+        f"{setting.field}_file",
+        metavar="PATH",
+        help=f"File that holds what {setting.flag} takes. [env: {setting.file_variable}]",
+    )
 
 
 @main.command()

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from daemon import values
+from daemon import secretfile, values
 from daemon.values import Endpoint
 
 if TYPE_CHECKING:
@@ -109,6 +109,16 @@ class Setting:
     def flag(self) -> str:
         """The command-line flag: ``--base-domain``."""
         return "--" + self.variable.lower().replace("_", "-")
+
+    @property
+    def file_variable(self) -> str:
+        """For a secret, the variable that names a file with the value."""
+        return f"{self.variable}_FILE"
+
+    @property
+    def file_flag(self) -> str:
+        """The flag of :attr:`file_variable`: ``--anthropic-api-key-file``."""
+        return f"{self.flag}-file"
 
     @property
     def default_text(self) -> str:
@@ -255,25 +265,41 @@ _SHOWN = 120
 def load(environ: Mapping[str, str], flags: Mapping[str, str] | None = None, *, terminal: bool = False) -> Settings:
     """Read and check every setting. Raises :class:`ConfigError`.
 
-    Both mappings are by variable; a flag overrides the environment, and an empty value means unset. ``terminal``:
-    whether the log goes to one.
+    Both mappings are by variable; a flag overrides the environment, and an empty value means unset. A secret may also
+    be given by the name of a file, in ``NAME_FILE``. ``terminal``: whether the log goes to one.
     """
-    given = {**environ, **(flags or {})}
     found: dict[str, Any] = {}
     for setting in SETTINGS:
-        text = given.get(setting.variable, "").strip() or setting.default
-        found[setting.field] = None if text is None else _parse(setting, text)
+        text, variable = _given(setting, environ, flags or {})
+        text = text or setting.default or ""
+        found[setting.field] = _parse(setting, text, variable) if text else None
     _check_sets(found)
     return Settings(**(found | _derived(found, terminal=terminal)))
 
 
-def _parse(setting: Setting, text: str) -> object:
+def _given(setting: Setting, environ: Mapping[str, str], flags: Mapping[str, str]) -> tuple[str, str]:
+    """What somebody set, empty if nobody did, and by which variable. A flag overrides both ways of the environment."""
+    names = (setting.variable, setting.file_variable) if setting.secret else (setting.variable,)
+    layer = flags if any(name in flags for name in names) else environ
+    value, *path = (layer.get(name, "").strip() for name in names)
+    if not any(path):
+        return value, setting.variable
+    if value:
+        raise ConfigError(f"{names[1]} and {names[0]} are both set; accepted is one of them")
+    try:
+        return secretfile.read_secret(path[0]).strip(), names[1]
+    except ValueError as error:
+        why = f"{_shown(path[0])} cannot be used: {error}"
+        raise ConfigError(f"{names[1]} {why}; accepted is {secretfile.ACCEPTED}") from None
+
+
+def _parse(setting: Setting, text: str, variable: str) -> object:
     try:
         return setting.parse(text)
     except ValueError as error:
         value = "(its value is not shown)" if setting.secret else _shown(text)
         why = f": {_one_line(str(error))}" if str(error) else ""
-        raise ConfigError(f"{setting.variable} {value} cannot be used{why}; accepted is {setting.accepted}") from None
+        raise ConfigError(f"{variable} {value} cannot be used{why}; accepted is {setting.accepted}") from None
 
 
 def _shown(text: str) -> str:

@@ -32,6 +32,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of whoever runs the tests counts, and logging stays as it is."""
     for setting in SETTINGS:
         monkeypatch.delenv(setting.variable, raising=False)
+        monkeypatch.delenv(setting.file_variable, raising=False)
     monkeypatch.setattr(logs, "configure", lambda *args, **kwargs: None)
 
 

@@ -25,6 +25,13 @@ def test_the_table_of_settings_has_the_settings_of_the_code() -> None:
     assert rows == expected, "docs/configuration.md and daemon/config.py differ"
 
 
+def test_the_list_of_files_has_the_secrets_of_the_code() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    listed = text.partition("The files that there can be:")[2].partition(". ")[0]
+    expected = [setting.file_variable for setting in SETTINGS if setting.secret]
+    assert re.findall(r"`([A-Z_]+)`", listed) == expected
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
@@ -36,6 +43,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_settings_that_documents_name_exist(document: Path) -> None:
     known = {setting.variable for setting in SETTINGS}
+    known |= {setting.file_variable for setting in SETTINGS if setting.secret}
     # With an equals sign: how somebody is told to set one.
     for name in re.findall(r"\b([A-Z][A-Z]+(?:_[A-Z]+)*)=", document.read_text()):
         assert name in known or name in {"CI", "ARGS", "PYTHON", "OPENCODE_BIN"}, f"{document.name} sets {name}"

@@ -24,7 +24,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.logs": (),
     "daemon.pages": (),
     "daemon.wire": (),
-    "daemon.config": ("daemon.values",),
+    "daemon.secretfile": (),
+    "daemon.config": ("daemon.secretfile", "daemon.values"),
     "daemon.metrics": ("daemon.config",),
     "daemon.readiness": ("daemon.supervise",),
     "daemon.start": (
