@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
 
@@ -85,6 +85,13 @@ class Backend(Protocol):
 
     async def check(self) -> None:
         """Raise :class:`BackendError` with a text that says what to do, if sandboxes cannot be started now."""
+        ...
+
+    async def fetch(self, progress: Callable[[str], None]) -> None:
+        """Have what every start needs and may have to come from far away, such as an image; may take minutes.
+
+        ``progress`` is told now and then what is going on, for people. There already is success.
+        """
         ...
 
     async def ensure_running(self, spec: SandboxSpec) -> Address:

@@ -9,12 +9,15 @@ import math
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+Disk = TypeVar("Disk")
 
 # A person waits for the answer in a dialog, and it is a courtesy there.
 MOST_SECONDS: Final = 3.0
@@ -34,16 +37,17 @@ _BLOCK: Final = 512  # bytes; the unit of st_blocks, whatever the file system's 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Measures:
-    """Measures disks for whoever asks, few at a time and none twice at once."""
+class Measures(Generic[Disk]):
+    """Measures disks for whoever asks, few at a time and none twice at once. ``measure`` does it for one."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Callable[[Disk], Awaitable[int | None]]) -> None:
+        self._measure = measure
         self._limiter = trio.CapacityLimiter(_AT_ONCE)
-        self._turns: dict[Path, trio.Lock] = {}
-        self._found: dict[Path, tuple[float, int | None]] = {}  # until when it is believed, and what it is
+        self._turns: dict[Disk, trio.Lock] = {}
+        self._found: dict[Disk, tuple[float, int | None]] = {}  # until when it is believed, and what it is
 
-    async def size(self, disk: Path) -> int | None:
-        """As :func:`allocated`, as of a moment ago; ``None``, too, if others keep us busy."""
+    async def size(self, disk: Disk) -> int | None:
+        """What ``measure`` says, as of a moment ago; ``None``, too, if others keep us busy."""
         with trio.move_on_after(_WAIT_SECONDS):
             turn = self._turns.setdefault(disk, trio.Lock())
             try:
@@ -54,12 +58,14 @@ class Measures:
                     self._turns.pop(disk, None)
         return None
 
-    async def _size(self, disk: Path) -> int | None:
+    async def _size(self, disk: Disk) -> int | None:
         until, size = self._found.get(disk, (-math.inf, None))
         if trio.current_time() < until:
             return size
-        # A disk that hangs keeps its thread, and nobody who waits for it.
-        took, size = await trio.to_thread.run_sync(_timed, disk, abandon_on_cancel=True, limiter=self._limiter)
+        async with self._limiter:
+            began = trio.current_time()
+            size = await self._measure(disk)
+            took = trio.current_time() - began
         if took > _NO_TIME:
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
@@ -67,10 +73,9 @@ class Measures:
         return size
 
 
-def _timed(disk: Path) -> tuple[float, int | None]:
-    began = time.monotonic()
-    size = allocated(disk)
-    return time.monotonic() - began, size
+async def measured(disk: Path) -> int | None:
+    """:func:`allocated` in a thread. A disk that hangs keeps its thread, and nobody who waits for it."""
+    return await trio.to_thread.run_sync(allocated, disk, abandon_on_cancel=True)
 
 
 class _TooMuch(Exception):

@@ -12,7 +12,7 @@ import trio
 from backends.logfile import KEPT_SEGMENTS, OWN_LINE, SEGMENT_BYTES, segment_numbers, segment_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
 _READ_BYTES = 65536
 _LOOK = 0.25  # seconds between looks for more: at once to a person's eye, and nothing to the machine
@@ -100,13 +100,16 @@ def last_lines(directory: str, count: int) -> list[str]:
                 data = file.read() + data
             if len(data) >= _TAIL_BYTES:
                 break
-    run: list[str] = []
+    run: list[bytes] = []
     for line in data.splitlines():
-        if line.startswith(OWN_LINE):
-            if line.endswith(b"started"):
-                run = []
-            continue
-        text = _COLOURS.sub("", line.decode("utf-8", "replace")).strip()
-        if text:
-            run.append(text[:_LINE_CHARACTERS])
-    return run[-count:]
+        if not line.startswith(OWN_LINE):
+            run.append(line)
+        elif line.endswith(b"started"):
+            run = []
+    return plain_lines(run, count)
+
+
+def plain_lines(lines: Iterable[bytes], count: int) -> list[str]:
+    """The last ``count`` of ``lines`` that are not empty, without colours, shortened: fit for a reason. Pure."""
+    texts = (_COLOURS.sub("", line.decode("utf-8", "replace")).strip() for line in lines)
+    return [text[:_LINE_CHARACTERS] for text in texts if text][-count:]

@@ -27,7 +27,7 @@ from backends.base import Address, BackendError, BackendRejected, BackendUnavail
 from backends.child import Child, launch
 from backends.confinement import Confinement
 from backends.disks import Disks, require_id
-from backends.diskuse import Measures
+from backends.diskuse import Measures, measured
 from backends.environment import MARK_DATA, MARK_INSTALLATION, marks
 from backends.health import is_healthy
 from backends.leftovers import end_marked
@@ -96,7 +96,7 @@ class ProcessBackend:
         self._stop_grace = stop_grace
         self._slots: dict[str, _Slot] = {}
         self._nursery: trio.Nursery | None = None
-        self._measures = Measures()
+        self._measures = Measures(measured)
 
     @property
     def isolation(self) -> Isolation:
@@ -132,6 +132,9 @@ class ProcessBackend:
         _require_linux()
         await self._confinement.settle()
         await self._confinement.try_program()
+
+    async def fetch(self, progress: Callable[[str], None]) -> None:
+        """See :class:`backends.base.Backend`. The program is here, or :meth:`check` says that it is not."""
 
     async def ensure_running(self, spec: SandboxSpec) -> Address:
         """See :class:`backends.base.Backend`."""

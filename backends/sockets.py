@@ -81,6 +81,17 @@ def _listening(suffix: str = "") -> list[tuple[int, str]]:
     return found
 
 
+def listeners(tables: str) -> list[tuple[IPv4Address | IPv6Address, int]]:
+    """Address and port of what listens by the kernel's ``tables``, as they are read from ``/proc/net/tcp``. Pure."""
+    found = []
+    for line in tables.splitlines():
+        fields = line.split(maxsplit=4)
+        if len(fields) > 3 and fields[3] == _LISTEN:
+            address, _, port = fields[1].partition(":")
+            found.append((_address(address), int(port, 16)))
+    return found
+
+
 def _reached_at(address: IPv4Address | IPv6Address) -> str:
     """Where a client on this machine reaches a socket that is bound to ``address``."""
     if address.is_unspecified:

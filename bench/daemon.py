@@ -17,7 +17,7 @@ from daemon import config
 from daemon.app import run_daemon
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 
 class UpstreamBackend:
@@ -36,6 +36,9 @@ class UpstreamBackend:
 
     async def check(self) -> None:
         """Always well."""
+
+    async def fetch(self, progress: Callable[[str], None]) -> None:
+        """It is all here."""
 
     async def ensure_running(self, spec: SandboxSpec) -> Address:
         """The upstream's address."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
-from backends import diskuse
 from backends.diskuse import Measures, allocated
 
 _NOBODY = 65534
@@ -98,27 +98,27 @@ def test_what_was_made_unreadable() -> None:
 
 
 async def test_a_disk_that_takes_its_time_is_measured_once_for_all_who_ask(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Together or one after the other; a quick one is looked at each time."""
     times = []
-    took = 5.0
+    took = 0.5
 
-    def measure(disk: Path) -> tuple[float, int | None]:
+    async def measure(disk: str) -> int | None:
         times.append(disk)
-        return took, 7
+        await trio.sleep(took)
+        return 7
 
-    monkeypatch.setattr(diskuse, "_timed", measure)
-    measures = Measures()
+    measures = Measures(measure)
     async with trio.open_nursery() as nursery:
         for _ in range(20):
-            nursery.start_soon(measures.size, tmp_path)
-    assert await measures.size(tmp_path) == 7
+            nursery.start_soon(measures.size, "one")
+    assert await measures.size("one") == 7
     assert len(times) == 1
-    assert await measures.size(tmp_path / "other") == 7
+    assert await measures.size("other") == 7
     assert len(times) == 2
-    took = 0.001
+    took = 0.01
     for _ in range(3):
-        await measures.size(tmp_path / "quick")
+        await measures.size("quick")
     assert len(times) == 5
     assert not measures._turns, "nothing is kept of who waited"

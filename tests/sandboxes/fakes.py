@@ -54,6 +54,9 @@ class Good:
         finally:
             self.acting[subject] -= 1
 
+    async def fetch(self, progress: Callable[[str], None]) -> None:
+        """It is all here."""
+
     async def ensure_running(self, spec: SandboxSpec) -> Address:
         async with self._call("start", spec.id):
             await self.start(spec.id)
