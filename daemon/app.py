@@ -54,6 +54,7 @@ from daemon.start import bind, check_built, make_backend, migrated, open_keyring
 from daemon.store import access
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
+from daemon.systemd import NO_MANAGER, Manager
 from daemon.tunnel.door import TunnelSite
 from daemon.tunnel.presence import Presence
 from daemon.tunnel.registry import Tunnels
@@ -81,12 +82,14 @@ _COUNT_SECONDS = 15.0  # as often as Prometheus asks by default
 _BACKEND_PROBE_SECONDS = 10.0  # it may start a program from a cold disk
 
 
-async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_backend) -> None:
+async def run_daemon(
+    settings: Settings, backend_factory: BackendFactory = make_backend, manager: Manager = NO_MANAGER
+) -> None:
     """Run until SIGTERM or SIGINT. Raises :class:`StartError` if it cannot start."""
     check_built(settings)
     with start_errors():
         async with AsyncExitStack() as stack:
-            settings, sockets = bind(settings)
+            settings, sockets = bind(settings, manager.inherited)
             for sock in sockets:
                 stack.callback(sock.close)  # the listener closes them first, if the start comes so far
             data_dir = stack.enter_context(lock_data_dir(settings.data_dir))
@@ -94,7 +97,7 @@ async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_
             if conninfo is None:
                 postgres = await stack.enter_async_context(EmbeddedPostgres.open(data_dir))
                 conninfo = postgres.conninfo
-            await migrated(conninfo)
+            await manager.patiently("bringing the database up to date", partial(migrated, conninfo))
             db = await stack.enter_async_context(Database.open(conninfo))
             backend = backend_factory(settings, await db.run(installation_id))
             await stack.enter_async_context(backend.serve())
@@ -102,7 +105,7 @@ async def run_daemon(settings: Settings, backend_factory: BackendFactory = make_
             if len(str(folder / _API_SOCKET)) > _LONGEST_SOCKET:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))
             keyring = open_keyring(data_dir / "secret.key")
-            await _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder).run(sockets)
+            await _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder, manager).run(sockets)
 
 
 def _anthropic_upstream(base: BaseUrl) -> Http1Upstream:
@@ -123,12 +126,14 @@ class _Daemon:
         notifications: Notifications,
         keyring: Keyring,
         folder: Path,
+        manager: Manager,
     ) -> None:
         self.settings = settings
         self.db = db
         self.backend = backend
         self.notifications = notifications
         self.keyring = keyring
+        self.manager = manager
         self.api_socket = folder / _API_SOCKET
         self.metrics = Metrics(version=version(), statuses=tuple(sorted(STATUSES)))
         self.health = Health(on_restart=self.metrics.service_restarted)
@@ -184,6 +189,7 @@ class _Daemon:
         async with trio.open_nursery() as connections:
             await connections.start(listener.run)
             self._announce()
+            await self.manager.ready(f"serving {self.settings.main_origin}/")
             # What is missing for sandboxes is logged now, and not when the first one fails.
             connections.start_soon(self.readiness.report, name="first look at readiness")
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -193,6 +199,7 @@ class _Daemon:
                 self.tunnels.shut_down("the server restarts or ends")
                 listener.drain(limits.DRAIN_SECONDS)
                 connections.start_soon(_second_signal, signals, connections.cancel_scope)
+                await self.manager.stopping(f"shutting down; requests have {limits.DRAIN_SECONDS:g} s to end")
                 await listener.drained()
                 connections.cancel_scope.cancel()
 
@@ -221,6 +228,8 @@ class _Daemon:
         yield "presence", self.presence.run
         if self.settings.metrics_listen is not None:
             yield "metrics", partial(serve_metrics, self.settings.metrics_listen, self.metrics)
+        if self.manager.watchdog_seconds:
+            yield "watchdog", self.manager.watchdog
 
     async def _purge(self) -> None:
         while True:

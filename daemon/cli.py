@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -80,8 +81,13 @@ def serve(**flags: str | None) -> None:
     _configure_logs(settings)
     from daemon.app import run_daemon
     from daemon.start import StartError
+    from daemon.systemd import take_manager
 
-    _run(run_daemon, settings, StartError)
+    try:
+        manager = take_manager(os.environ, os.getpid())
+    except ValueError as error:
+        _give_up(str(error), _WRONG)
+    _run(partial(run_daemon, manager=manager), settings, StartError)
 
 
 @main.command()

@@ -33,7 +33,7 @@ class Settings:
     backend: Literal["process", "docker", "k8s"]
     base_domain: str
     base_scheme: Literal["http", "https"]
-    public_port: int | None  # None: the scheme's own port, not written in URLs; 0: see :meth:`bound_to`
+    public_port: int | None  # None: the scheme's own port, not written in URLs; 0: see :meth:`listening_at`
     idle_timeout: float  # 0 = never
     busy_limit: float  # after so long without any other sign of use, a status of "busy" is not believed; 0 = for ever
     anthropic_api_key: str | None = field(repr=False)
@@ -72,9 +72,21 @@ class Settings:
         """Origin of a sandbox host; ``label`` is ``oc-{id}`` or ``{port}-{id}``."""
         return f"{self.base_scheme}://{label}.{self.base_domain}{self._port_suffix}"
 
-    def bound_to(self, port: int) -> Settings:
-        """These settings once the listener has ``port``; matters where ``LISTEN`` left the choice to the system."""
-        return dataclasses.replace(self, public_port=port) if self.public_port == 0 else self
+    def listening_at(self, where: Endpoint) -> Settings:
+        """These settings once the listener is open, which may be elsewhere than ``LISTEN`` says.
+
+        It is where that left the port to the system, and where a service manager opened the socket. A public port that
+        was the listener's follows it.
+        """
+        public = self.public_port
+        if self.local and public == _written(self.listen.port, self.base_scheme):
+            public = _written(where.port, self.base_scheme)
+        return dataclasses.replace(self, listen=where, public_port=public)
+
+    @property
+    def local(self) -> bool:
+        """Whether the base domain means the browser's own machine."""
+        return _local(self.base_domain)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -279,18 +291,19 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str] | None = None, *, 
 
 def _given(setting: Setting, environ: Mapping[str, str], flags: Mapping[str, str]) -> tuple[str, str]:
     """What somebody set, empty if nobody did, and by which variable. A flag overrides both ways of the environment."""
-    names = (setting.variable, setting.file_variable) if setting.secret else (setting.variable,)
-    layer = flags if any(name in flags for name in names) else environ
-    value, *path = (layer.get(name, "").strip() for name in names)
-    if not any(path):
-        return value, setting.variable
+    plain, by_file = setting.variable, setting.file_variable
+    layer = flags if plain in flags or (setting.secret and by_file in flags) else environ
+    value = layer.get(plain, "").strip()
+    path = layer.get(by_file, "").strip() if setting.secret else ""
+    if not path:
+        return value, plain
     if value:
-        raise ConfigError(f"{names[1]} and {names[0]} are both set; accepted is one of them")
+        raise ConfigError(f"{by_file} and {plain} are both set; accepted is one of them")
     try:
-        return secretfile.read_secret(path[0]).strip(), names[1]
+        return secretfile.read_secret(path).strip(), by_file
     except ValueError as error:
-        why = f"{_shown(path[0])} cannot be used: {error}"
-        raise ConfigError(f"{names[1]} {why}; accepted is {secretfile.ACCEPTED}") from None
+        why = f"{_shown(path)} cannot be used: {error}"
+        raise ConfigError(f"{by_file} {why}; accepted is {secretfile.ACCEPTED}") from None
 
 
 def _parse(setting: Setting, text: str, variable: str) -> object:
@@ -327,14 +340,23 @@ def _check_sets(found: Mapping[str, Any]) -> None:
 
 def _derived(found: Mapping[str, Any], *, terminal: bool) -> dict[str, Any]:
     """The defaults that depend on other settings."""
-    local = found["base_domain"] == "localhost" or found["base_domain"].endswith(".localhost")
+    local = _local(found["base_domain"])
     scheme = found["base_scheme"] or ("http" if local else "https")
     port = found["public_port"]
     if port is None and local:
         port = found["listen"].port
     return {
         "base_scheme": scheme,
-        "public_port": None if port == _OWN_PORTS[scheme] else port,
+        "public_port": None if port is None else _written(port, scheme),
         "trusted_proxies": found["trusted_proxies"] or (),
         "log_format": found["log_format"] or ("console" if terminal else "json"),
     }
+
+
+def _local(domain: str) -> bool:
+    return domain == "localhost" or domain.endswith(".localhost")
+
+
+def _written(port: int, scheme: str) -> int | None:
+    """The port as URLs have it: not at all if it is the scheme's own."""
+    return None if port == _OWN_PORTS[scheme] else port

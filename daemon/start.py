@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import trio
 
 from backends.base import BackendError
 from backends.process import ProcessBackend
-from daemon.config import Endpoint
+from daemon.config import SETTINGS, Endpoint
 from daemon.datadir import DataDirError
 from daemon.db.cluster import EmbeddedPostgresError
 from daemon.db.database import DatabaseUnavailable
@@ -21,18 +20,20 @@ from daemon.gateway.listener import open_sockets
 from daemon.secret import load_keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from socket import socket
 
     from backends.base import Backend
     from daemon.config import Settings
     from daemon.secret import Keyring
+    from daemon.systemd import Inherited
 
 log = structlog.get_logger(__name__)
 
 _DATABASE_SECONDS = 60.0  # how long a start waits for a database that is still starting; compose and systemd race
 _DATABASE_PAUSE = 1.0
+_DEFAULT_LISTEN = next(each.parse(each.default or "") for each in SETTINGS if each.variable == "LISTEN")
 
 
 class StartError(Exception):
@@ -60,16 +61,29 @@ def start_errors() -> Iterator[None]:
         raise StartError(str(error)) from error
 
 
-def bind(settings: Settings) -> tuple[Settings, list[socket]]:
-    """Open the public listener first: a port that is taken is the commonest mistake. Port 0 becomes the real one."""
+def bind(settings: Settings, inherited: Sequence[Inherited] = ()) -> tuple[Settings, list[socket]]:
+    """Open the public listener first: a port that is taken is the commonest mistake. Port 0 becomes the real one.
+
+    Sockets that a service manager opened are taken in place of ``LISTEN``.
+    """
     where = settings.listen
+    if inherited:
+        sockets = _adopt(inherited)
+        found = [Endpoint(*sock.getsockname()[:2]) for sock in sockets]
+        # One that was not set looks like the default, and is no contradiction.
+        if where != _DEFAULT_LISTEN and where not in found:
+            log.warning("LISTEN is not used: the service manager opened another socket", sockets=_shown(*found))
+        return settings.listening_at(found[0]), sockets
     # METRICS_LISTEN is left to its own supervised service: a port that is taken costs the metrics, not the product.
     sockets = _open("LISTEN", where, "choose another one")
-    if where.port:
-        return settings, sockets
-    port = sockets[0].getsockname()[1]
-    public = port if settings.public_port == 0 else settings.public_port
-    return dataclasses.replace(settings, listen=Endpoint(where.host, port), public_port=public), sockets
+    return settings.listening_at(Endpoint(where.host, sockets[0].getsockname()[1])), sockets
+
+
+def _adopt(inherited: Sequence[Inherited]) -> list[socket]:
+    try:
+        return [each.listening() for each in inherited]
+    except ValueError as error:
+        raise StartError(f"LISTEN_FDS: {error}; correct ListenStream= of the socket unit") from None
 
 
 def _open(variable: str, where: Endpoint, remedy: str) -> list[socket]:
@@ -79,8 +93,12 @@ def _open(variable: str, where: Endpoint, remedy: str) -> list[socket]:
         # Python adds the address to its words. A resolver's numbers are negative, and have words of their own.
         number = error.errno or 0
         reason = os.strerror(number) if number > 0 else error.strerror or str(error)
-        shown = f"[{where.host}]" if ":" in where.host else where.host
-        raise StartError(f"{variable} {shown}:{where.port} cannot be used ({reason}); {remedy}") from None
+        raise StartError(f"{variable} {_shown(where)} cannot be used ({reason}); {remedy}") from None
+
+
+def _shown(*places: Endpoint) -> str:
+    hosts = (f"[{where.host}]" if ":" in where.host else where.host for where in places)
+    return ", ".join(f"{host}:{where.port}" for host, where in zip(hosts, places, strict=True))
 
 
 def open_keyring(path: Path) -> Keyring:

@@ -15,6 +15,7 @@ from daemon import app
 from daemon.config import SETTINGS, Settings
 from daemon.datadir import lock_data_dir
 from daemon.start import StartError
+from daemon.systemd import NO_MANAGER, Manager
 from daemon.version import version
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def _invoke(*arguments: str, env: dict[str, str] | None = None) -> Result:
 
 
 def _serve(monkeypatch: pytest.MonkeyPatch, daemon: Callable[[Settings], Awaitable[None]], *arguments: str) -> Result:
-    monkeypatch.setattr(app, "run_daemon", daemon)
+    async def run(settings: Settings, *, manager: Manager) -> None:
+        assert manager == NO_MANAGER
+        await daemon(settings)
+
+    monkeypatch.setattr(app, "run_daemon", run)
     return _invoke("serve", *arguments)
 
 

@@ -187,14 +187,28 @@ def test_derived_defaults(given: dict[str, str], origin: str) -> None:
     settings = load(given)
     assert settings.main_origin == origin
     assert settings.secure == origin.startswith("https")
-    assert settings.bound_to(1234) == settings
+    assert settings.listening_at(settings.listen) == settings
 
 
-def test_a_port_chosen_by_the_system_is_filled_in_when_it_is_known() -> None:
-    settings = load({"LISTEN": "127.0.0.1:0"})
-    assert settings.bound_to(1234).main_origin == "http://localhost:1234"
-    away = load({"LISTEN": "127.0.0.1:0", "BASE_DOMAIN": "a.example"})
-    assert away.bound_to(1234).main_origin == "https://a.example"
+@pytest.mark.parametrize(
+    ("given", "port", "origin"),
+    [
+        ({"LISTEN": "127.0.0.1:0"}, 1234, "http://localhost:1234"),
+        ({"LISTEN": "127.0.0.1:0", "BASE_DOMAIN": "a.example"}, 1234, "https://a.example"),
+        ({}, 9000, "http://localhost:9000"),
+        ({}, 80, "http://localhost"),
+        ({"LISTEN": ":80"}, 9000, "http://localhost:9000"),
+        ({"PUBLIC_PORT": "81"}, 9000, "http://localhost:81"),
+        ({"BASE_DOMAIN": "a.example", "PUBLIC_PORT": "8080"}, 9000, "https://a.example:8080"),
+        ({"BASE_DOMAIN": "a.example"}, 9000, "https://a.example"),
+    ],
+)
+def test_a_port_that_is_known_late_is_filled_in_where_it_is_the_listeners(
+    given: dict[str, str], port: int, origin: str
+) -> None:
+    """The system chose it for port 0, or a service manager opened the socket."""
+    settings = load(given).listening_at(Endpoint("127.0.0.1", port))
+    assert (settings.listen.port, settings.main_origin) == (port, origin)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.cookies": (),
     "daemon.datadir": (),
     "daemon.supervise": (),
+    "daemon.systemd": (),
     "daemon.logs": (),
     "daemon.pages": (),
     "daemon.wire": (),
@@ -30,6 +31,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.readiness": ("daemon.supervise",),
     "daemon.start": (
         "backends", "daemon.config", "daemon.datadir", "daemon.db", "daemon.gateway.listener", "daemon.secret",
+        "daemon.systemd",
     ),
     "daemon.auth": ("daemon.secret",),
     "daemon.db": ("daemon.ids",),
