@@ -33,6 +33,7 @@ class Client:
     __slots__ = (
         "address",
         "busy",
+        "fresh",
         "last",
         "local_address",
         "probe",
@@ -60,6 +61,7 @@ class Client:
         self.untaken = -1  # bytes that the kernel still held for the client when a write was late; -1: none was
         self.writing = False
         self.busy = False  # an exchange is under way
+        self.fresh = True  # no request of it came yet
         self.last = False  # the answer that is on its way is the last one
         self.said_all = False  # we closed our side
         self.probe = b""
@@ -104,6 +106,7 @@ class Client:
         while True:
             head = self.reader.next_head()
             if head is not None:
+                self.fresh = False
                 return head
             if self.reader.started:
                 begun = min(begun, trio.current_time() + limits.HEAD_SECONDS)

@@ -49,6 +49,7 @@ class Service:
     trusted: Networks
     scheme: str
     draining: bool = False
+    never_trusted: Networks = ()  # where sandboxes are, whatever else is there
 
 
 async def serve_connection(client: Client, service: Service) -> bool:
@@ -127,7 +128,9 @@ class _Connection:
 
     def _request(self, head: Head) -> Request:
         service, client = self.service, self.client
-        address, scheme = client_origin(head.headers, client.address, service.trusted, service.scheme)
+        address, scheme = client_origin(
+            head.headers, client.address, service.trusted, service.scheme, never=service.never_trusted
+        )
         return Request(
             method=head.method,
             target=head.target,

@@ -29,6 +29,8 @@ LINGER_BYTES: Final = 4 * 1024 * 1024
 LINGER_SECONDS: Final = 2.0
 # Streams get so long to end after SIGTERM; below systemd's 90 s and Kubernetes' 30 s.
 DRAIN_SECONDS: Final = 10.0
+# A client that we took just before SIGTERM is about to send its first request: a round trip or two of a slow link.
+FRESH_SECONDS: Final = 1.0
 
 # One connection costs two file descriptors (client and upstream) and about 30 KiB.
 MAX_CONNECTIONS: Final = 16384

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import resource
 import socket
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
@@ -16,6 +17,9 @@ from daemon.gateway.origin import plain_address
 from daemon.gateway.replies import problem, reply_bytes
 from daemon.gateway.watch import Watch
 from daemon.wire.sockets import SocketStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +59,8 @@ class Listener:
         self._most = most
         self._sockets = [trio.socket.from_stdlib_socket(sock) for sock in sockets]
         self._open = 0
+        self._doors: dict[trio.socket.SocketType, Service] = {}
+        self._nurseries: tuple[trio.Nursery, trio.Nursery] | None = None  # of acceptors, of connections
         self._accepting = trio.CancelScope()
         self._connections = trio.CancelScope()
         self._drained = trio.Event()
@@ -73,9 +79,11 @@ class Listener:
                     async with trio.open_nursery() as connections:
                         with self._accepting:
                             async with trio.open_nursery() as acceptors:
+                                self._nurseries = acceptors, connections
                                 for sock in self._sockets:
-                                    acceptors.start_soon(self._accept, sock, connections)
+                                    acceptors.start_soon(self._accept, sock, connections, self.service)
                                 task_status.started()
+                                await trio.sleep_forever()
                         self._close_idle()
                 nursery.cancel_scope.cancel()
         finally:
@@ -83,28 +91,57 @@ class Listener:
             self.watch.close()
         self._drained.set()
 
+    def open_door(self, sock: socket.socket, service: Service) -> Callable[[], None]:
+        """Accept at one more listening socket, for ``service``, until the function that is returned is called.
+
+        Connections count and are drained like all others. The socket is closed in the end, whatever happens.
+        """
+        door = trio.socket.from_stdlib_socket(sock)
+        if self._nurseries is None or self.service.draining:
+            door.close()
+            return lambda: None
+        acceptors, connections = self._nurseries
+        scope = trio.CancelScope()
+        self._doors[door] = service
+
+        def shut() -> None:
+            scope.cancel()
+            self._doors.pop(door, None)
+            door.close()
+
+        async def accept() -> None:
+            with scope:
+                await self._accept(door, connections, service)
+
+        acceptors.start_soon(accept, name="door")
+        return shut
+
     async def drained(self) -> None:
         """Wait for the end of :meth:`run`."""
         await self._drained.wait()
 
     def drain(self, seconds: float) -> None:
         """Accept nothing more; idle connections end now, busy ones after their answer or after ``seconds``."""
-        self.service.draining = True
+        for service in (self.service, *self._doors.values()):
+            service.draining = True
         self._connections.deadline = trio.current_time() + seconds
         self._accepting.cancel()
         self._stop_listening()
 
     def _stop_listening(self) -> None:
-        for sock in self._sockets:
+        for sock in (*self._sockets, *self._doors):
             sock.close()
+        self._doors.clear()
 
     def _close_idle(self) -> None:
         for client in self.watch.clients.values():
             client.last = True
-            if client.idle:
+            if client.idle and client.fresh:
+                client.read_deadline = trio.current_time() + limits.FRESH_SECONDS
+            elif client.idle:
                 client.expire()
 
-    async def _accept(self, listening: trio.socket.SocketType, connections: trio.Nursery) -> None:
+    async def _accept(self, listening: trio.socket.SocketType, connections: trio.Nursery, service: Service) -> None:
         while True:
             try:
                 accepted, peer = await listening.accept()
@@ -120,7 +157,7 @@ class Listener:
                 self._turn_away(sock)
             else:
                 self._open += 1
-                connections.start_soon(self._serve, sock, peer, name="connection")
+                connections.start_soon(self._serve, sock, peer, service, name="connection")
 
     def _turn_away(self, sock: socket.socket) -> None:
         """One connection too many: say so, without a task and without waiting."""
@@ -134,7 +171,7 @@ class Listener:
             except OSError as error:
                 log.debug("connection turned away", reason=str(error))
 
-    async def _serve(self, sock: socket.socket, peer: object) -> None:
+    async def _serve(self, sock: socket.socket, peer: object, service: Service) -> None:
         try:
             client = self._client(sock, peer)
         except OSError:  # reset before we looked at it
@@ -144,7 +181,7 @@ class Listener:
         self.watch.add(client)
         clean = False
         try:
-            clean = await serve_connection(client, self.service)
+            clean = await serve_connection(client, service)
         finally:
             self._open -= 1
             self.watch.remove(client)  # before the number of the descriptor is free for the next connection

@@ -19,6 +19,15 @@ _ANTHROPIC = b"/proxy/anthropic"
 _TUNNEL = b"/api/tunnel/"
 
 
+def is_anthropic(request: Request) -> bool:
+    """Whether it is for the Anthropic proxy; notes that for the metrics."""
+    path = request.path
+    if path != _ANTHROPIC and not path.startswith(_ANTHROPIC + b"/"):
+        return False
+    request.site = "anthropic"
+    return True
+
+
 class MainSite:
     """Decides about requests for the main host."""
 
@@ -33,8 +42,7 @@ class MainSite:
         path = request.path
         if path == b"/healthz" or path == b"/readyz":
             return await self._health(request)
-        if path == _ANTHROPIC or path.startswith(_ANTHROPIC + b"/"):
-            request.site = "anthropic"
+        if is_anthropic(request):
             return await self._anthropic.decide(request)
         if path.startswith(_TUNNEL):
             return await self._tunnel.decide(request)

@@ -38,13 +38,15 @@ def _list(headers: Headers, name: bytes) -> Sequence[str]:
     return [part.strip() for part in joined.split(",") if part.strip()]
 
 
-def client_origin(headers: Headers, peer: str, trusted: Networks, default_scheme: str) -> tuple[str, str]:
-    """Address and scheme of the client.
+def client_origin(
+    headers: Headers, peer: str, trusted: Networks, default_scheme: str, *, never: Networks = ()
+) -> tuple[str, str]:
+    """Address and scheme of the client. A peer in ``never`` is not believed, even if it is within ``trusted``.
 
     ``X-Forwarded-For`` is read from its right end while the writer of each entry is trusted; what an untrusted client
     wrote itself is never reached.
     """
-    if not trusted or not _trusted(peer, trusted):
+    if not trusted or not _trusted(peer, trusted) or _trusted(peer, never):
         return peer, default_scheme
     client = peer
     for hop in reversed(_list(headers, b"x-forwarded-for")):

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Sites:
-    """Sends a request to the main site or to a sandbox's; any other host is not ours."""
+    """Sends a request to the main site or to a sandbox's; any other host is not ours.
+
+    ``inner``: a host name by which sandboxes know this server, and the site for it.
+    """
 
     def __init__(
         self,
@@ -24,6 +27,7 @@ class Sites:
         misdirected: Callable[[Request], Reply],
         unavailable: Callable[[Request], Reply],
         errors: tuple[type[Exception], ...],
+        inner: tuple[str, Site] | None = None,
     ) -> None:
         self._base_domain = base_domain
         self._main = main
@@ -31,15 +35,19 @@ class Sites:
         self._misdirected = misdirected
         self._unavailable = unavailable
         self._errors = errors
+        self._inner = inner
 
     async def decide(self, request: Request) -> Decision:
         """See :class:`~daemon.gateway.exchange.Site`. ``errors`` of what a decision needs make it a 503."""
         found = route(request.host, self._base_domain, request.local_address)
-        if found is None:
+        if found is None and (self._inner is None or request.host != self._inner[0]):
             return self._misdirected(request)
         if request.target == b"*":
             return Reply(204, [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
         try:
+            if found is None:
+                assert self._inner is not None
+                return await self._inner[1].decide(request)
             if isinstance(found, MainSite):
                 return await self._main.decide(request)
             return await self._sandbox(request, found)
