@@ -48,6 +48,14 @@ def _bubblewrap_works() -> bool:
     return subprocess.run(trial, capture_output=True, timeout=10, check=False).returncode == 0
 
 
+def _docker_works() -> bool:
+    docker = find_program("docker")
+    if docker is None:
+        return False
+    asked = [str(docker), "version", "--format", "{{.Server.Version}}"]
+    return subprocess.run(asked, capture_output=True, timeout=20, check=False).returncode == 0
+
+
 def _postgres_installed() -> bool:
     try:
         return programs().is_dir()
@@ -71,6 +79,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "postgres": (_postgres_installed, "make setup"),
     "nginx": (lambda: find_program("nginx") is not None, "apt-get install nginx-light"),
     "autobahn": (lambda: (ROOT / ".cache" / "autobahn" / "suite").is_dir(), "make setup"),
+    "docker": (_docker_works, "apt-get install docker.io, start it, and let this user use its socket"),
     "wrk": (lambda: find_program("wrk") is not None, "apt-get install wrk"),
 }
 

@@ -1,4 +1,4 @@
-"""Nothing of a sandbox may outlive a test of this folder."""
+"""Nothing of a sandbox may outlive a test of this folder, and a test of the contract gets its kind of backend."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.backends.kinds import Docker, Kind, make_kind
 from tests.backends.support import tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +22,20 @@ def nothing_left() -> Iterator[None]:
     yield
     left = {pid: command for pid, command in tree(os.getpid()).items() if pid not in before}
     assert not left
+
+
+@pytest.fixture
+async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kind]:
+    """The kind of backend that the test's parameter names."""
+    made = make_kind(request.param, tmp_path)
+    yield made
+    await made.clean_up()
+
+
+@pytest.fixture
+async def docker_kind(tmp_path: Path) -> AsyncIterator[Docker]:
+    """The backend ``docker`` on the machine's engine."""
+    made = make_kind("docker", tmp_path)
+    assert isinstance(made, Docker)
+    yield made
+    await made.clean_up()

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Stands in for opencode where a test wants to look around inside a sandbox, or wants opencode to misbehave.
 
-``/global/health`` answers as opencode does. ``/run?command=`` runs a shell command inside and answers with its output.
+``/global/health`` answers as opencode does. ``/run?command=`` runs a shell command inside and answers with its output,
+``/say?text=`` writes a line.
 Variables: FAKE_EXIT (a status, at once), FAKE_SAY (printed first), FAKE_HEALTH ("html", "sick" or "silent"),
-FAKE_STUBBORN (ignores SIGTERM, and starts a process that does so too and gets away from its parent and its session).
+FAKE_STUBBORN (ignores SIGTERM, and starts a process that does so too and gets away from its parent and its session),
+FAKE_EAT (bytes of memory that it takes at its start).
 Standard library only: it runs where nothing else is visible.
 """
 
@@ -35,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
             command = parse_qs(parts.query)["command"][0]
             done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
             self._answer(200, done.stdout + done.stderr)
+        elif parts.path == "/say":
+            print(parse_qs(parts.query)["text"][0], flush=True)
+            self._answer(200, "")
         else:
             self._health(os.environ.get("FAKE_HEALTH"))
 
@@ -65,10 +70,12 @@ def main() -> None:
     if "FAKE_STUBBORN" in os.environ:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         subprocess.run(["/bin/sh", "-c", RUNAWAY], check=True)
+    eaten = b"x" * int(os.environ.get("FAKE_EAT", "0"))
     options = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     server = ThreadingHTTPServer((options["--hostname"], int(options["--port"])), Handler)
     server.daemon_threads = True
     server.serve_forever()
+    del eaten  # until now it was kept
 
 
 if __name__ == "__main__":

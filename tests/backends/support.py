@@ -1,4 +1,4 @@
-"""What the tests of the process backend share."""
+"""What the tests of backends share."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from backends.proctree import descendants, parent_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from backends.base import Backend
     from backends.isolation import Isolation
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,19 @@ async def run_inside(address: Address, command: str) -> str:
         answer = await client.get(f"http://{address.host}:{address.port}/run", params={"command": command})
         assert answer.status_code == 200
         return answer.text
+
+
+async def say(address: Address, text: str) -> None:
+    """Have the fake write a line."""
+    async with httpx.AsyncClient(auth=("opencode", PASSWORD), trust_env=False, timeout=20) as client:
+        answer = await client.get(f"http://{address.host}:{address.port}/say", params={"text": text})
+        assert answer.status_code == 200
+
+
+async def read(backend: Backend, sandbox_id: str) -> bytes:
+    """The whole kept output."""
+    async with backend.logs(sandbox_id, follow=False) as pieces:
+        return b"".join([piece async for piece in pieces])
 
 
 def tree(root: int) -> dict[int, str]:

@@ -76,6 +76,8 @@ class Good:
 
     async def destroy_workspace(self, workspace_id: str) -> None:
         async with self._call("destroy_workspace", workspace_id):
+            if any(seen.running and seen.workspace_id == workspace_id for seen in self.existing.values()):
+                raise BackendUnavailable("a sandbox of the workspace still runs")
             await self.remove(workspace_id)
 
     async def inventory(self) -> dict[str, Observed]:
