@@ -36,7 +36,7 @@ def free_port() -> int:
 class Product:
     """One daemon on its own data directory and port; ``env`` is its whole environment but ``PATH``.
 
-    ``program``: what Python runs, before the command.
+    ``program``: what Python runs, before the command. ``fds``: descriptors that it inherits, by the same numbers.
     """
 
     folder: Path
@@ -44,6 +44,7 @@ class Product:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     program: tuple[str, ...] = ("-m", "daemon")
+    fds: tuple[int, ...] = ()
 
     @property
     def data_dir(self) -> Path:
@@ -81,7 +82,7 @@ class Product:
         }
         with (self.folder / "daemon.log").open("ab") as log:
             command = [sys.executable, *self.program, "serve"]
-            self.process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log, pass_fds=self.fds)
         if ready:
             self.wait_ready()
 
