@@ -4,6 +4,10 @@ PYTHON ?= python3
 OPENCODE_VERSION := 1.18.33
 PROXY_VERSION := 5.3.0# configurable-http-proxy, which the benchmark compares with
 AUTOBAHN_VERSION := 25.10.1# of the test suite for WebSockets
+# Of the sandbox's image: full, with compilers and languages, or slim.
+VARIANT ?= full
+IMAGE ?= cli-server:latest
+SANDBOX_IMAGE ?= cli-server-sandbox:latest
 
 BIN := .venv/bin
 PACKAGES := .venv/.installed
@@ -33,7 +37,7 @@ export npm_config_update_notifier := false
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
-.PHONY: help setup run doctor test check format bench agent autobahn webui types wheel pictures
+.PHONY: help setup run doctor test check format bench agent autobahn webui types wheel pictures images image-daemon image-sandbox
 
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
@@ -46,6 +50,7 @@ help:
 	@echo 'make webui   build the web UI; make types writes its types anew after a change of the API'
 	@echo 'make pictures  renew the pictures of the docs'
 	@echo 'make wheel   build dist/cli_server-*.whl, with the web UI and the agent'\''s files in it'
+	@echo 'make images  build the images of the server and of sandboxes (needs Docker); VARIANT=slim leaves compilers out'
 	@echo 'make autobahn  run all of Autobahn'\''s cases for WebSockets'
 	@echo 'make setup   install what the others need, which they do by themselves'
 
@@ -88,6 +93,14 @@ wheel: $(PACKAGES) $(WEBUI) $(DOWNLOADS)
 	@rm -rf build/lib
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
 	@ls $(WHEELS)/cli_server-*.whl
+
+images: image-daemon image-sandbox
+
+image-daemon:
+	@scripts/build_image.sh daemon $(IMAGE)
+
+image-sandbox:
+	@scripts/build_image.sh sandbox $(SANDBOX_IMAGE) --build-arg VARIANT=$(VARIANT) --build-arg OPENCODE_VERSION=$(OPENCODE_VERSION)
 
 bench: setup $(PROXY_INSTALLED)
 	$(BIN)/python -m bench $(ARGS)

@@ -56,6 +56,22 @@ def _docker_works() -> bool:
     return subprocess.run(asked, capture_output=True, timeout=20, check=False).returncode == 0
 
 
+def _images_built() -> bool:
+    names = ["cli-server:latest", "cli-server-sandbox:latest"]
+    asked = ["docker", "image", "inspect", *names]
+    return _docker_works() and subprocess.run(asked, capture_output=True, timeout=20, check=False).returncode == 0
+
+
+def find_compose() -> list[str] | None:
+    """The command for compositions: version 2, a part of ``docker``, or the older program."""
+    if find_program("docker") is not None:
+        asked = ["docker", "compose", "version"]
+        if subprocess.run(asked, capture_output=True, timeout=20, check=False).returncode == 0:
+            return ["docker", "compose"]
+    older = find_program("docker-compose")
+    return None if older is None else [str(older)]
+
+
 def _postgres_installed() -> bool:
     try:
         return programs().is_dir()
@@ -80,6 +96,8 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "nginx": (lambda: find_program("nginx") is not None, "apt-get install nginx-light"),
     "autobahn": (lambda: (ROOT / ".cache" / "autobahn" / "suite").is_dir(), "make setup"),
     "docker": (_docker_works, "apt-get install docker.io, start it, and let this user use its socket"),
+    "images": (_images_built, "make images"),
+    "docker-compose": (lambda: find_compose() is not None, "apt-get install docker-compose"),
     "wrk": (lambda: find_program("wrk") is not None, "apt-get install wrk"),
 }
 

@@ -1,0 +1,105 @@
+"""``docker/compose.yaml`` on this machine's engine: both services, a user, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.config import SETTINGS
+from tests.conftest import ROOT
+from tests.support.compose import Composition, composed, docker, inspect
+from tests.support.visitor import UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMPOSE = (ROOT / "docker" / "compose.yaml").read_text()
+EXAMPLE = (ROOT / "docker" / ".env.example").read_text()
+# Settings that are the same in each composition, or belong to another backend; the rest can be set in .env. Sign-in
+# with a provider needs a secret of its own and stands in an override, as docker/README.md says.
+FIXED = {"BUSY_LIMIT", "DATA_DIR", "OPENCODE_BIN", "METRICS_LISTEN", "LOG_FORMAT", "ANTHROPIC_PROXY_URL"}
+SIGN_IN = {name for name in (setting.variable for setting in SETTINGS) if name.startswith(("OIDC_", "GITHUB_"))}
+
+needed = pytest.mark.needs("docker", "images", "docker-compose")
+
+
+def test_settings_can_be_set() -> None:
+    """A setting that stands in .env and nowhere else would be ignored without a word."""
+    passed = set(re.findall(r"^      ([A-Z_]+):", COMPOSE, re.MULTILINE))
+    wanted = {setting.variable for setting in SETTINGS if not setting.secret} - FIXED - SIGN_IN
+    assert wanted <= passed
+
+
+def test_the_example_names_what_there_is() -> None:
+    named = set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
+    used = set(re.findall(r"\$\{([A-Z_]+):-", COMPOSE))
+    assert named <= used, "these would be ignored"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
+    """A server with one user, ada."""
+    with composed(tmp_path_factory.mktemp("compose")) as made:
+        made.visitor().register("ada")
+        yield made
+
+
+@needed
+def test_who_has_registered_signs_in_and_nobody_else_registers(server: Composition) -> None:
+    visitor = server.visitor()
+    visitor.login("ada")
+    assert visitor.api("GET", "/api/auth/me")["isAdmin"]
+    with pytest.raises(UnexpectedAnswer, match="403"):
+        server.visitor().register("bob")
+
+
+@needed
+def test_the_server_is_confined_and_healthy(server: Composition) -> None:
+    found = inspect(server.container("cli-server"))
+    host = found["HostConfig"]
+    assert found["Config"]["User"] == "10001:10001"
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["Sysctls"] == {"net.ipv4.ip_forward": "0"}
+    assert {place["HostIp"] for places in host["PortBindings"].values() for place in places} == {"127.0.0.1"}
+    deadline = time.monotonic() + 40  # four of the check's intervals
+    while inspect(server.container("cli-server"))["State"]["Health"]["Status"] != "healthy":
+        assert time.monotonic() < deadline, found["State"]["Health"]
+        time.sleep(0.2)
+
+
+@needed
+def test_secrets_are_in_files_only(server: Composition) -> None:
+    for service in ("cli-server", "postgres"):
+        container = server.container(service)
+        told = str(inspect(container)["Config"]["Env"])
+        assert server.password not in told
+        assert server.key not in told
+    assert server.password not in server.logs
+    assert server.key not in server.logs
+
+
+@needed
+def test_the_database_is_reached_by_the_server_only(server: Composition) -> None:
+    networks = inspect(server.container("postgres"))["NetworkSettings"]["Networks"]
+    assert [inspect(name)["Internal"] for name in networks] == [True]
+    assert not inspect(server.container("postgres"))["HostConfig"]["PortBindings"]
+
+
+@needed
+def test_what_was_written_survives_stop_and_start(server: Composition) -> None:
+    visitor = server.visitor()
+    visitor.login("ada")
+    container = server.container("cli-server")
+    started = time.monotonic()
+    docker("stop", container)
+    assert time.monotonic() - started < 15, "SIGTERM is heard"
+    assert inspect(container)["State"]["ExitCode"] == 0, server.logs[-3000:]
+    server.run("down")
+    server.up()
+    server.visitor().login("ada")
+    assert visitor.api("GET", "/api/auth/me")["username"] == "ada", "the session is kept, too"
