@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import ssl
 import tempfile
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from backends.docker import DockerBackend
 from daemon.anthropic.book import UsageBook
 from daemon.anthropic.policy import BaseUrl, parse_base_url
 from daemon.anthropic.site import AnthropicSite
@@ -30,6 +32,7 @@ from daemon.db.listen import Notifications
 from daemon.db.migrate import installation_id
 from daemon.gateway import limits
 from daemon.gateway.connection import Service
+from daemon.gateway.doors import Doors, ProxyOnly
 from daemon.gateway.doorway import Doorway
 from daemon.gateway.exchange import Reply
 from daemon.gateway.kernel import connect_unix
@@ -43,7 +46,7 @@ from daemon.gateway.sites import Sites
 from daemon.metrics import Metrics, serve_metrics
 from daemon.readiness import Readiness
 from daemon.sandboxes.activity import Activity
-from daemon.sandboxes.environment import derived_proxy_url, sandbox_spec
+from daemon.sandboxes.environment import derived_proxy_url, proxy_host, sandbox_spec
 from daemon.sandboxes.lifecycle import Lifecycle
 from daemon.sandboxes.probe import Probe
 from daemon.sandboxes.reconciler import Reconciler
@@ -141,7 +144,9 @@ class _Daemon:
         self.activity = Activity(db)
         self.book = UsageBook(db)
         self.hub = EventHub(db, notifications)
-        spec = partial(sandbox_spec, settings, keyring, derived_proxy_url(settings))
+        self.doors: Doors | None = None
+        self.proxy_url = derived_proxy_url(settings)
+        spec = partial(sandbox_spec, settings, keyring, self.proxy_url)
         self.presence = Presence(db, only_one=settings.backend == "process", lost=lambda name: self.tunnels.lost(name))
         self.tunnels = Tunnels(db, self.presence, notifications, ended=self.metrics.tunnel_ended)
         self.lifecycle = Lifecycle(
@@ -226,6 +231,8 @@ class _Daemon:
         yield "idle connections", hosts.run
         yield "tunnels", self.tunnels.run
         yield "presence", self.presence.run
+        if self.doors is not None:
+            yield "doors", self.doors.run
         if self.settings.metrics_listen is not None:
             yield "metrics", partial(serve_metrics, self.settings.metrics_listen, self.metrics)
         if self.manager.watchdog_seconds:
@@ -291,9 +298,22 @@ class _Daemon:
         hosts = SandboxHosts(settings, self.grants, self.states, doorway, pages)
         main = MainSite(api, anthropic, TunnelSite(self.db, self.tunnels), self._ready)
         errors = (DatabaseUnavailable,)
-        sites = Sites(settings.base_domain, main, hosts.decide, pages.misdirected, pages.unavailable, errors)
-        service = Service(sites, self.metrics.http, settings.trusted_proxies, settings.base_scheme)
+        inner = ProxyOnly(anthropic, pages.misdirected)
+        sites = Sites(
+            settings.base_domain, main, hosts.decide, pages.misdirected, pages.unavailable, errors,
+            inner=(proxy_host(self.proxy_url), inner),
+        )  # fmt: skip
+        service = Service(
+            sites,
+            self.metrics.http,
+            settings.trusted_proxies,
+            settings.base_scheme,
+            never_trusted=(settings.agent_networks,) if settings.backend == "docker" else (),
+        )
         listener = Listener(service, sockets, most=connection_limit())
+        if isinstance(self.backend, DockerBackend):
+            door = dataclasses.replace(service, site=inner, trusted=(), scheme="http")
+            self.doors = Doors(listener, door, partial(_gateways, self.backend, settings), settings.listen.port)
         self._set_gauges(listener)
         self.tunnels.cut = listener.watch.revoke
         revocation = Revocation(
@@ -316,6 +336,11 @@ class _Daemon:
         self.readiness.add("database", self.db.check)
         self.readiness.add("backend", self.backend.check, deadline=_BACKEND_PROBE_SECONDS)
         self.readiness.add("api", api_answers)
+
+
+def _gateways(backend: DockerBackend, settings: Settings) -> frozenset[str]:
+    """Where sandboxes look for us and the public listener is not."""
+    return frozenset() if settings.listen.host in ("", "0.0.0.0", "::") else backend.gateways - {settings.listen.host}
 
 
 async def _second_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -40,7 +40,11 @@ class Settings:
     anthropic_auth_token: str | None = field(repr=False)
     anthropic_base_url: str
     anthropic_proxy_url: str | None  # None: derived from the listener
+    docker_host: str
     agent_image: str
+    agent_egress: Literal["open", "proxy"]
+    agent_runtime: str | None
+    agent_networks: IPv4Network
     opencode_bin: str
     opencode_config_content: str | None = field(repr=False)
     oidc_redirect_base_url: str | None
@@ -199,8 +203,26 @@ SETTINGS: tuple[Setting, ...] = (
         _URL, "URL by which sandboxes reach this server's Anthropic proxy", derived="from the listener",
     ),
     Setting(
+        "DOCKER_HOST", values.engine_host, "unix:///var/run/docker.sock",
+        "unix:///path or tcp://host:port", "address of the Docker engine (docker)",
+    ),
+    Setting(
         "AGENT_IMAGE", values.image, "cli-server-sandbox:latest",
         "the name of a container image", "sandbox image (docker, k8s)",
+    ),
+    Setting(
+        "AGENT_EGRESS", values.one_of("open", "proxy"), "open",
+        "open or proxy",
+        "what sandboxes reach: what this machine reaches, or this server's Anthropic proxy only (docker)",
+    ),
+    Setting(
+        "AGENT_RUNTIME", values.runtime_name, None,
+        "the name of a runtime that the engine knows, such as runsc", "container runtime of sandboxes (docker)",
+        derived="the engine's default",
+    ),
+    Setting(
+        "AGENT_NETWORKS", values.network_pool, "10.213.0.0/16",
+        "an IPv4 network of at least /26", "addresses for the workspaces' networks, 64 for each (docker)",
     ),
     Setting(
         "OPENCODE_BIN", values.one_line, "opencode",

@@ -10,6 +10,8 @@ import structlog
 import trio
 
 from backends.base import BackendError
+from backends.containers import DockerOptions
+from backends.docker import DockerBackend
 from backends.process import ProcessBackend
 from daemon.config import SETTINGS, Endpoint
 from daemon.datadir import DataDirError
@@ -42,13 +44,22 @@ class StartError(Exception):
 
 def check_built(settings: Settings) -> None:
     """Raises :class:`StartError` for a backend that this version does not have."""
-    if settings.backend != "process":
-        raise StartError(f"BACKEND {settings.backend} is not built yet; use process")
+    if settings.backend == "k8s":
+        raise StartError("BACKEND k8s is not built yet; use docker or process")
 
 
 def make_backend(settings: Settings, installation: str) -> Backend:
     """The backend that the settings ask for."""
     check_built(settings)
+    if settings.backend == "docker":
+        options = DockerOptions(
+            image=settings.agent_image,
+            host=settings.docker_host,
+            egress=settings.agent_egress,
+            runtime=settings.agent_runtime,
+            networks=settings.agent_networks,
+        )
+        return DockerBackend(options, installation)
     return ProcessBackend(settings.data_dir, installation, settings.opencode_bin)
 
 

@@ -38,6 +38,7 @@ _BYTES = {
     "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
 }  # fmt: skip
 
+_RUNTIME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # RFC 1035 allows 253 characters; sandboxes put "65535-" and 16 characters and a dot in front.
 _LONGEST_DOMAIN = 253 - 23
@@ -163,6 +164,36 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
             # "10.0.0.1/8 has host bits set" is worth repeating.
             raise ValueError(f"{part}: {error}" if part not in str(error) else str(error)) from None
     return tuple(found)
+
+
+def network_pool(text: str) -> IPv4Network:
+    """A network from which one of 64 addresses is cut for each workspace: ``10.213.0.0/16``."""
+    network = ip_network(text)
+    if not isinstance(network, IPv4Network):
+        raise ValueError("it is not IPv4")
+    if network.prefixlen > 26:
+        raise ValueError("it is smaller than /26")
+    return network
+
+
+def engine_host(text: str) -> str:
+    """Where a Docker engine is: ``unix:///var/run/docker.sock`` or ``tcp://host:port``."""
+    path = text.removeprefix("unix://")
+    if path != text:
+        if not path.startswith("/") or not path.isprintable():
+            raise ValueError("the path is not absolute")
+        return text
+    parts = urlsplit(text)
+    if parts.scheme != "tcp" or not parts.hostname or parts.port is None or text != f"tcp://{parts.netloc}":
+        raise ValueError
+    return text
+
+
+def runtime_name(text: str) -> str:
+    """The name of a container runtime, such as ``runsc``."""
+    if not _RUNTIME.fullmatch(text):
+        raise ValueError
+    return text
 
 
 def http_url(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,11 @@ GOOD = [
     ("DATABASE_URL", "postgresql://u:p@h:5432/d?sslmode=require", "postgresql://u:p@h:5432/d?sslmode=require"),
     ("DATABASE_URL", "host=/run/postgresql dbname=x", "host=/run/postgresql dbname=x"),
     ("BACKEND", "docker", "docker"),
+    ("DOCKER_HOST", "unix:///run/user/1000/docker.sock", "unix:///run/user/1000/docker.sock"),
+    ("DOCKER_HOST", "tcp://127.0.0.1:2375", "tcp://127.0.0.1:2375"),
+    ("AGENT_EGRESS", "proxy", "proxy"),
+    ("AGENT_RUNTIME", "runsc", "runsc"),
+    ("AGENT_NETWORKS", "10.64.0.0/12", IPv4Network("10.64.0.0/12")),
     ("BASE_DOMAIN", "Agents.Example.COM", "agents.example.com"),
     ("BASE_DOMAIN", "agents.example.com.", "agents.example.com"),
     ("BASE_SCHEME", "https", "https"),
@@ -103,6 +108,10 @@ WRONG = {
         "postgresql://h/d?nope=1", "postgresql://u:p@ss:w/x@h/d", "postgresql://u:p@ss@h/d",
     ),
     "BACKEND": ("Docker", "kubernetes", "process,docker"),
+    "DOCKER_HOST": ("unix://x", "/var/run/docker.sock", "tcp://h", "tcp://h:1/x", "ssh://u@h:22", "http://h:1", "npipe://"),
+    "AGENT_EGRESS": ("closed", "Open", "open,proxy"),
+    "AGENT_RUNTIME": ("-x", "a b", "a/b", "x" * 64),
+    "AGENT_NETWORKS": ("10.0.0.0/27", "10.0.0.1/16", "fd00::/16", "10.0.0.0/16,10.1.0.0/16", "x"),
     "BASE_DOMAIN": (
         "a:80", "http://a", "127.0.0.1", "[::1]", "::1", "a_b", "-a", "a..b", "*.a", "a/b", "münchen.example", "a.1",
         ".a", "a b", "x" * 64, "a." * 116 + "a",

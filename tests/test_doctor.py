@@ -200,7 +200,20 @@ async def test_an_opencode_that_breaks_and_sees_nothing_of_our_environment(
 
 
 async def test_a_backend_that_is_not_there_yet(tmp_path: Path) -> None:
-    await _fails(checks.check_backend, _context(tmp_path, BACKEND="docker"), "docker")
+    await _fails(checks.check_backend, _context(tmp_path, BACKEND="k8s"), "k8s")
+
+
+async def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    context = _context(tmp_path, BACKEND="docker", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    await _fails(checks.check_backend, context, "cannot be reached")
+
+
+@pytest.mark.needs("docker")
+async def test_an_image_that_is_not_there(tmp_path: Path) -> None:
+    context = _context(tmp_path, BACKEND="docker", AGENT_IMAGE="cli-server-tests-none:latest")
+    await _fails(checks.check_backend, context, "make images")
+    context = _context(tmp_path, BACKEND="docker", AGENT_RUNTIME="no-such-runtime")
+    await _fails(checks.check_backend, context, "no runtime no-such-runtime")
 
 
 async def test_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

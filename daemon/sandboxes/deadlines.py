@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Deadlines:
     """Seconds, generous: a backend has better reasons to give up, and does so earlier."""
 
+    fetch: float = 1800.0  # an image of some gigabytes over a slow line; the backend gives up when nothing comes
     start: float = 120.0  # opencode is healthy after some seconds; the process backend itself gives up after 60
     pause: float = 60.0  # SIGTERM, the grace period, SIGKILL: some 15 s at worst
     destroy: float = 120.0  # a stop, and a home with a hundred thousand files

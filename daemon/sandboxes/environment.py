@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from backends.base import Limits, SandboxSpec
+from backends.containers import PROXY_NAME
 from daemon import values
 
 if TYPE_CHECKING:
@@ -57,10 +59,17 @@ def sandbox_spec(settings: Settings, keyring: Keyring, proxy_url: str, sandbox: 
     return SandboxSpec(sandbox.id, sandbox.workspace_id, password, env, limits(settings, sandbox))
 
 
+def proxy_host(proxy_url: str) -> str:
+    """The host in the proxy's URL, as requests name it."""
+    return urlsplit(proxy_url).hostname or ""
+
+
 def derived_proxy_url(settings: Settings) -> str:
-    """Where sandboxes on this machine reach the proxy: the setting, or the listener's own address."""
+    """Where sandboxes reach the proxy: the setting, or a name that containers know us by, or the listener's address."""
     if settings.anthropic_proxy_url is not None:
         return settings.anthropic_proxy_url
+    if settings.backend == "docker":
+        return f"http://{PROXY_NAME}:{settings.listen.port}/proxy/anthropic"
     host = settings.listen.host
     if host in ("", "0.0.0.0", "::"):
         host = "127.0.0.1"

@@ -10,7 +10,8 @@ never act on one sandbox. A daemon that dies leaves the row, and the order with 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 import trio
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from daemon.store.audit import Actor
     from daemon.store.sandboxes import SandboxRow
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 LEASE_SECONDS: Final = 30.0  # after so long another replica goes on with what a dead one began
@@ -42,6 +44,7 @@ _LOOK_SECONDS: Final = 5.0  # notifications may be lost; this bounds how long an
 _MOST_JOBS: Final = 64  # claimed by one statement
 _LAST_SECONDS: Final = 2.0  # for giving the leases back at the end; they run out by themselves
 STARTS: Final = 4  # opencode's start takes a core for some seconds; more at once would only all be late
+_TELL_SECONDS: Final = 0.5  # between looks at how far a fetch is
 TRIES: Final = 3  # of a start, if the backend is unavailable; then a person should look
 _PAUSES: Final = (1.0, 5.0, 15.0, 60.0)  # seconds between tries; the last for ever, where giving up is no way out
 _STARTING: Final = frozenset({status.CREATING, status.RESUMING})
@@ -222,6 +225,7 @@ class Lifecycle:
         reason = ""
         for attempt in range(TRIES):
             try:
+                await self._fetch(row)
                 async with self._starts, within(self._deadlines.start, "the start"):
                     await self._backend.ensure_running(self._spec(row))
             except BackendRejected as error:
@@ -236,6 +240,29 @@ class Lifecycle:
                 return await self._finish(row, status.RUNNING)
         await self._stop_remains(row)
         return await self._finish(row, status.FAILED, reason)
+
+    async def _fetch(self, row: SandboxRow) -> None:
+        """Have what the start needs, and let people see what it waits for."""
+        words: list[str] = []
+        failure: BackendError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tell, row, words)
+            try:
+                async with within(self._deadlines.fetch, "fetching the image"):
+                    await self._backend.fetch(words.append)
+            except BackendError as error:  # raised outside the nursery, which would make a group of it
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _tell(self, row: SandboxRow, words: list[str]) -> None:
+        while True:
+            await trio.sleep(_TELL_SECONDS)
+            if words:
+                last = words[-1]
+                words.clear()
+                await self._surely(partial(self._db.run, store.tell_progress, row, last, owner=self.owner))
 
     async def _stop_remains(self, row: SandboxRow) -> None:
         """A start that failed may have left processes that nobody will ever use."""
@@ -286,7 +313,7 @@ class Lifecycle:
         changed = await self._surely(change)
         return "superseded" if changed is None else after
 
-    async def _surely(self, operation: Callable[[], Awaitable[SandboxRow | bool | None]]) -> SandboxRow | bool | None:
+    async def _surely(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat what only a database that is away can hinder. A change that was committed unseen is found so again."""
         attempt = 0
         while True:

@@ -171,6 +171,15 @@ def change_status(
     return row
 
 
+def tell_progress(conn: Connection, row: SandboxRow, words: str, *, owner: str) -> None:
+    """What a start is waiting for, while the order is still the one in ``row`` and ``owner`` works on it."""
+    conn.execute(
+        "UPDATE sandboxes SET status_reason = %s WHERE id = %s AND generation = %s AND lease_owner = %s"
+        " AND status IN ('creating', 'resuming')",
+        (words, row.id, row.generation, owner),
+    )
+
+
 def _note(conn: Connection, row: SandboxRow, action: AuditAction, reason: str) -> None:
     """An entry in the audit log about what nobody did: it explains what people do next."""
     record(conn, None, action, Target("sandbox", row.id, row.name), workspace_id=row.workspace_id, reason=reason)

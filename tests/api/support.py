@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -47,7 +48,11 @@ def make_settings(**changes: Any) -> Settings:
         "anthropic_auth_token": None,
         "anthropic_base_url": "https://api.anthropic.com",
         "anthropic_proxy_url": None,
+        "docker_host": "unix:///var/run/docker.sock",
         "agent_image": "cli-server-sandbox:latest",
+        "agent_egress": "open",
+        "agent_runtime": None,
+        "agent_networks": IPv4Network("10.213.0.0/16"),
         "opencode_bin": "opencode",
         "opencode_config_content": None,
         "oidc_redirect_base_url": None,

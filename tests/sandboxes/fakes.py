@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from backends.base import Address, BackendRejected, BackendUnavailable, Limits, Observed, SandboxGone, SandboxSpec
+from backends.base import (
+    Address,
+    BackendError,
+    BackendRejected,
+    BackendUnavailable,
+    Limits,
+    Observed,
+    SandboxGone,
+    SandboxSpec,
+)
 from daemon.ids import new_id
 from daemon.sandboxes.lifecycle import Lifecycle
 from daemon.store import sandboxes as store
@@ -155,6 +164,21 @@ class DiesAtStart(Good):
 
     async def start(self, sandbox_id: str) -> None:
         raise BackendRejected("opencode exited with status 1: no such option")
+
+
+class FarAway(Good):
+    """What it needs comes from far away: it tells how far it is, and waits for the gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = trio.Event()
+        self.fault: BackendError | None = None
+
+    async def fetch(self, progress: Callable[[str], None]) -> None:
+        progress("fetching the image: 1 of 2 MiB")
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
 
 
 class UnavailableThenGood(Good):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daemon.config import Endpoint
-from daemon.sandboxes.environment import derived_proxy_url, limits, merged, sandbox_spec
+from daemon.sandboxes.environment import derived_proxy_url, limits, merged, proxy_host, sandbox_spec
 from daemon.secret import Keyring
 from daemon.store.sandboxes import SandboxRow
 from tests.api.support import make_settings
@@ -111,3 +111,12 @@ def test_where_the_proxy_is(host: str, url: str) -> None:
     assert derived_proxy_url(make_settings(listen=Endpoint(host, 8080))) == url
     given = make_settings(anthropic_proxy_url="https://proxy.example/a")
     assert derived_proxy_url(given) == "https://proxy.example/a"
+
+
+def test_containers_know_the_server_by_a_name_of_its_own() -> None:
+    """The listener may be on loopback, which in a container is the container."""
+    settings = make_settings(backend="docker", listen=Endpoint("127.0.0.1", 9000))
+    url = derived_proxy_url(settings)
+    assert (url, proxy_host(url)) == ("http://cli-server:9000/proxy/anthropic", "cli-server")
+    given = make_settings(backend="docker", anthropic_proxy_url="https://Agents.example.com/proxy/anthropic")
+    assert proxy_host(derived_proxy_url(given)) == "agents.example.com"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from backends.base import BackendRejected
 from daemon.db.database import DatabaseUnavailable
 from daemon.ids import new_id
 from daemon.sandboxes import lifecycle as module
@@ -18,6 +19,7 @@ from tests.sandboxes.fakes import (
     SOMEBODY,
     Defective,
     DiesAtStart,
+    FarAway,
     Good,
     NeverReady,
     Notes,
@@ -455,3 +457,54 @@ async def test_a_job_whose_lease_cannot_be_renewed_ends_before_another_replica_b
         backend.gate.set()
         await until_status(db, sandbox_id, "running")
     assert not backend.overlaps
+
+
+async def test_what_a_start_waits_for_can_be_seen(db: Database) -> None:
+    """Users ask for it: a reason in the page, not a spinner. A start that is done has no reason any more."""
+    backend = FarAway()
+    life = lifecycle(db, backend)
+    sandbox_id = await add(db, "creating")
+    async with running(life.run):
+
+        async def told() -> bool:
+            return (await row_of(db, sandbox_id)).status_reason == "fetching the image: 1 of 2 MiB"
+
+        with trio.fail_after(10):
+            while not await told():  # noqa: ASYNC110 - the database sets no events
+                await trio.sleep(0.02)
+        assert await status_of(db, sandbox_id) == "creating"
+        assert backend.called("start") == []
+        backend.gate.set()
+        await until_status(db, sandbox_id, "running")
+        assert (await row_of(db, sandbox_id)).status_reason is None
+
+
+async def test_what_cannot_be_fetched_fails_with_the_reason(db: Database) -> None:
+    backend = FarAway()
+    backend.fault = BackendRejected("there is no such image")
+    backend.gate.set()
+    life = lifecycle(db, backend)
+    sandbox_id = await add(db, "resuming")
+    async with running(life.run):
+        await until_status(db, sandbox_id, "failed")
+    assert (await row_of(db, sandbox_id)).status_reason == "there is no such image"
+    assert backend.called("start") == []
+
+
+async def test_a_fetch_that_never_ends_has_a_deadline(db: Database) -> None:
+    life = lifecycle(db, FarAway(), deadlines=Deadlines(fetch=0.05))
+    sandbox_id = await add(db, "creating")
+    async with running(life.run):
+        await until_status(db, sandbox_id, "failed")
+    assert "longer than 0.05 s" in ((await row_of(db, sandbox_id)).status_reason or "")
+
+
+async def test_a_sandbox_that_waits_for_a_fetch_can_be_deleted(db: Database) -> None:
+    """No status is a trap."""
+    backend = FarAway()
+    life = lifecycle(db, backend)
+    sandbox_id = await add(db, "creating")
+    async with running(life.run):
+        await until(lambda: backend.gate.statistics().tasks_waiting)
+        await life.request_delete(sandbox_id, SOMEBODY)
+        await until_status(db, sandbox_id, None)

@@ -44,6 +44,11 @@ const STATUSES: Record<Offer, readonly Status[]> = {
 /** Its owner starts and stops a local one, where it is. */
 const CLOUD_ONLY: readonly Offer[] = ["resume", "pause", "logs"];
 
+/** Whether it comes up by itself; its reason then says what it waits for, if anything. */
+export function isStarting(status: Status): boolean {
+  return status === "creating" || status === "resuming";
+}
+
 export function offers(offer: Offer, sandbox: Known, role: Role | undefined): boolean {
   if (sandbox.isLocal && CLOUD_ONLY.includes(offer)) return false;
   return may(role, ACTIONS[offer]) && STATUSES[offer].includes(sandbox.status);

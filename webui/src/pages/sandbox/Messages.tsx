@@ -1,5 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import { failureWords } from "@/api/errors";
+import { isStarting } from "@/api/offers";
 import { may } from "@/api/permissions";
 import { type SandboxAct, useFailedAct } from "@/api/sandbox-acts";
 import { startAgain } from "@/lib/agent-commands";
@@ -32,6 +33,9 @@ export function Messages({ sandbox, role }: Here) {
         >
           {failureWords(FAILED[failed.act], failed.error)}
         </Notice>
+      )}
+      {isStarting(sandbox.status) && sandbox.statusReason !== null && (
+        <Notice>{sandbox.statusReason}</Notice>
       )}
       {sandbox.status === "failed" && <Failure sandbox={sandbox} role={role} />}
       {sandbox.status === "offline" && <Offline sandbox={sandbox} role={role} />}

@@ -1,7 +1,7 @@
 import { Link } from "@tanstack/react-router";
 import { X } from "lucide-react";
 import { failureWords } from "@/api/errors";
-import { offers } from "@/api/offers";
+import { isStarting, offers } from "@/api/offers";
 import { may } from "@/api/permissions";
 import type { Role } from "@/api/roles.gen";
 import type { SandboxAct, useFailedAct } from "@/api/sandbox-acts";
@@ -39,6 +39,9 @@ export function RowNotes({ sandbox, role, failure, tabIndex }: RowNotesProps) {
             </Link>
           )}
         </p>
+      )}
+      {isStarting(sandbox.status) && sandbox.statusReason !== null && (
+        <p className={`${styles.note} quiet`}>{sandbox.statusReason}</p>
       )}
       {sandbox.status === "offline" && (
         <Away command={may(role, "connect_agent") ? startAgain(sandbox.id) : null} />
