@@ -23,6 +23,7 @@ import trio
 
 from backends.base import BackendError
 from backends.program import find_program
+from backends.sockets import listeners
 from daemon.datadir import DataDirError, DataDirInUse, lock_data_dir
 from daemon.db.cluster import Cluster, choose_identity
 from daemon.db.connect import DatabaseUnavailable, connect
@@ -39,6 +40,7 @@ GIB = 2**30
 ENOUGH_SPACE, LEAST_SPACE = 5 * GIB, 1 * GIB
 # Beyond this, times in the web page are visibly wrong, and a ticket of 60 s loses a tenth of its life.
 MOST_SKEW = 5.0
+_MOST_PORTS = 12  # in a line that somebody reads
 # A Date header has whole seconds, and is some network time old.
 DATE_ERROR = 1.0
 
@@ -161,13 +163,29 @@ async def check_backend(context: Context) -> Finding:
             await backend.check()
     except (StartError, BackendError) as error:
         raise CheckFailed(f"{context.settings.backend} cannot start sandboxes", str(error)) from None
-    if isinstance(backend, ProcessBackend) and backend.isolation == "none":
+    if not isinstance(backend, ProcessBackend):
+        return await blocking(_examine_containers, context.settings)
+    if backend.isolation == "none":
         return warn(
             "process, without isolation: sandboxes have all rights of this user",
             "apt-get install bubblewrap, on a machine that allows user namespaces; the log line above says why not",
         )
-    return Finding(
-        context.settings.backend + (", isolated by bubblewrap" if isinstance(backend, ProcessBackend) else "")
+    return Finding("process, isolated by bubblewrap")
+
+
+def _examine_containers(settings: Settings) -> Finding:
+    """In a thread. The gateway of a workspace's network is this machine, and so is what listens on every address."""
+    detail = f"docker, image {settings.agent_image}, egress {settings.agent_egress}"
+    tables = "".join(
+        Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6") if Path(f"/proc/net/{name}").exists()
+    )
+    reached = {port for address, port in listeners(tables) if address.is_unspecified} - {settings.listen.port}
+    if not reached:
+        return Finding(detail)
+    ports = ", ".join(str(port) for port in sorted(reached)[:_MOST_PORTS])
+    return warn(
+        f"{detail}; sandboxes reach what listens on every address of this machine: {ports}",
+        "let it listen on loopback, or close it to AGENT_NETWORKS: docs/docker.md, What sandboxes reach",
     )
 
 

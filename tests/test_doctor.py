@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -214,6 +215,19 @@ async def test_an_image_that_is_not_there(tmp_path: Path) -> None:
     await _fails(checks.check_backend, context, "make images")
     context = _context(tmp_path, BACKEND="docker", AGENT_RUNTIME="no-such-runtime")
     await _fails(checks.check_backend, context, "no runtime no-such-runtime")
+
+
+async def test_what_listens_on_every_address_is_named(tmp_path: Path) -> None:
+    """Sandboxes in containers reach it at the gateway of their network, which is this machine."""
+    with socket.create_server(("0.0.0.0", 0)) as everywhere, socket.create_server(("127.0.0.1", 0)) as here:
+        context = _context(tmp_path, BACKEND="docker", LISTEN=":1")
+        finding = checks._examine_containers(dataclasses.replace(context.settings, agent_egress="proxy"))
+        assert finding.verdict == "warn"
+        assert "egress proxy" in finding.detail
+        ports = finding.detail.rpartition(": ")[2].split(", ")
+        assert str(here.getsockname()[1]) not in ports
+        if len(ports) < checks._MOST_PORTS:
+            assert str(everywhere.getsockname()[1]) in ports
 
 
 async def test_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
