@@ -96,9 +96,12 @@ class Boxes:
         try:
             made = await self._engine.change(lambda client: client.create_container_from_config(body, name))
         except Conflict as error:
-            raise BackendRejected(
-                f"a container named {name} is there and is not of this installation; remove or rename it"
-            ) from error
+            made = await self._engine.look(APIClient.inspect_container, name)
+            labels = made["Config"].get("Labels") or {}  # with those of its image
+            if not body["Labels"].items() <= labels.items():  # else the answer to our own request was lost
+                raise BackendRejected(
+                    f"a container named {name} is there and is not of this installation; remove or rename it"
+                ) from error
         return str(made["Id"])
 
     async def start(self, container_id: str, *, frozen: bool = False) -> None:

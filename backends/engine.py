@@ -13,6 +13,7 @@ import docker
 import docker.errors
 import requests.exceptions
 import trio
+from docker.constants import DEFAULT_DOCKER_API_VERSION
 
 from backends.base import BackendError, BackendRejected, BackendUnavailable, SandboxGone
 
@@ -89,7 +90,7 @@ class Engine:
         try:
             client = self._idle.pop()
         except IndexError:
-            client = docker.APIClient(base_url=self.host, version="auto", timeout=seconds)
+            client = self._new_client(seconds)
         client.timeout = seconds
         try:
             result = operation(client, *args, **kwargs)
@@ -101,6 +102,17 @@ class Engine:
             raise
         self._put_back(client)
         return result
+
+    def _new_client(self, seconds: float) -> APIClient:
+        """It speaks the engine's version. docker-py would ask for that itself, and then hide why it got no answer."""
+        asking = docker.APIClient(base_url=self.host, version=DEFAULT_DOCKER_API_VERSION, timeout=seconds)
+        try:
+            version = str(asking.version(api_version=False)["ApiVersion"])
+        except (KeyError, TypeError) as error:
+            raise ValueError("what answers is no Docker engine") from error
+        finally:
+            asking.close()
+        return docker.APIClient(base_url=self.host, version=version, timeout=seconds)
 
     def _put_back(self, client: APIClient) -> None:
         if self._kept:

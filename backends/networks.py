@@ -127,6 +127,8 @@ class Networks:
             try:
                 await self._engine.change(APIClient.create_network, **body)
             except BackendError as error:
+                if await self._list(workspace=workspace_id, egress=self._options.egress):
+                    return  # the answer to our own request was lost
                 if "overlap" not in str(error).lower():
                     raise _in_the_way(error, body["name"]) from error
             else:
