@@ -111,14 +111,18 @@ class DockerBackend:
 
     async def check(self) -> None:
         """See :class:`backends.base.Backend`: the engine answers, has the runtime and the image."""
+        if self._options.runtime is not None:
+            await self._require_runtime(self._options.runtime)
+        await self._image.require()
+
+    async def _require_runtime(self, runtime: str) -> None:
         about = await self._engine.look(APIClient.info)
-        runtime, known = self._options.runtime, sorted(about.get("Runtimes") or {})
-        if runtime is not None and runtime not in known:
+        known = sorted(about.get("Runtimes") or {})
+        if runtime not in known:
             raise BackendRejected(
                 f"the Docker engine has no runtime {runtime} (AGENT_RUNTIME), only {', '.join(known)}; "
                 "install it and name it in the engine's daemon.json"
             )
-        await self._image.require()
 
     async def fetch(self, progress: Callable[[str], None]) -> None:
         """See :class:`backends.base.Backend`."""

@@ -76,7 +76,9 @@ class Engine:
         try:
             try:
                 return self._with_client(seconds, operation, *args, **kwargs)
-            except requests.exceptions.ConnectionError:
+            except requests.exceptions.ConnectionError as error:
+                if _is_late(error):
+                    raise
                 # An engine that was restarted since has closed the connections that we kept. Everything we ask for
                 # may be asked for twice.
                 self._drop_idle()
@@ -132,12 +134,17 @@ def in_our_words(error: Exception) -> BackendError:
     """What went wrong, as the caller has to take it. Pure."""
     if isinstance(error, docker.errors.APIError) and error.response is not None:
         return from_answer(int(error.response.status_code), str(error.explanation or error))
-    if isinstance(error, (requests.exceptions.Timeout, TimeoutError)):
+    if _is_late(error):
         return BackendUnavailable("the Docker engine does not answer in time")
-    if isinstance(error, requests.exceptions.ConnectionError) and "timed out" in str(error).lower():
-        return BackendUnavailable("the Docker engine does not answer in time")  # urllib3, while it reads a body
     reason = _reason(error)
     return BackendUnavailable(f"the Docker engine cannot be reached{f' ({reason})' if reason else ''}")
+
+
+def _is_late(error: Exception) -> bool:
+    if isinstance(error, (requests.exceptions.Timeout, TimeoutError)):
+        return True
+    # urllib3 says so while it reads a body.
+    return isinstance(error, requests.exceptions.ConnectionError) and "timed out" in str(error).lower()
 
 
 def from_answer(status: int, text: str) -> BackendError:
