@@ -94,6 +94,8 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     ),
     "postgres": (_postgres_installed, "make setup"),
     "nginx": (lambda: find_program("nginx") is not None, "apt-get install nginx-light"),
+    "caddy": (lambda: find_program("caddy") is not None, "apt-get install caddy"),
+    "systemd": (lambda: find_program("systemd-analyze") is not None, "apt-get install systemd"),
     "autobahn": (lambda: (ROOT / ".cache" / "autobahn" / "suite").is_dir(), "make setup"),
     "docker": (_docker_works, "apt-get install docker.io, start it, and let this user use its socket"),
     "images": (_images_built, "make images"),

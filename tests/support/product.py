@@ -77,8 +77,8 @@ class Product:
             "METRICS_LISTEN": "off",
             "LOG_LEVEL": "debug",
             "OPERATOR_CANARY": "canary-of-the-daemons-environment",
-            **self.env,
             **({"BASE_SCHEME": "http", "PUBLIC_PORT": str(self.port)} if "BASE_DOMAIN" in self.env else {}),
+            **self.env,
         }
         with (self.folder / "daemon.log").open("ab") as log:
             command = [sys.executable, *self.program, "serve"]
