@@ -6,6 +6,7 @@ docker-py blocks and its clients are not made for several threads at once, so a 
 from __future__ import annotations
 
 import os
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
@@ -107,6 +108,7 @@ class Engine:
 
     def _new_client(self, seconds: float) -> APIClient:
         """It speaks the engine's version. docker-py would ask for that itself, and then hide why it got no answer."""
+        _try_to_connect(self.host, seconds)
         asking = docker.APIClient(base_url=self.host, version=DEFAULT_DOCKER_API_VERSION, timeout=seconds)
         try:
             version = str(asking.version(api_version=False)["ApiVersion"])
@@ -128,6 +130,15 @@ class Engine:
                 self._idle.pop().close()
             except IndexError:
                 return
+
+
+def _try_to_connect(host: str, seconds: float) -> None:
+    """Raises :class:`OSError`. docker-py loses the socket of a connection that fails, and buries the reason."""
+    if not host.startswith("unix://"):
+        return
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(seconds)
+        sock.connect(host.removeprefix("unix://"))
 
 
 def in_our_words(error: Exception) -> BackendError:
