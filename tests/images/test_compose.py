@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ def test_secrets_are_in_files_only(server: Composition) -> None:
 @needed
 def test_the_database_is_reached_by_the_server_only(server: Composition) -> None:
     networks = inspect(server.container("postgres"))["NetworkSettings"]["Networks"]
-    assert [inspect(name)["Internal"] for name in networks] == [True]
+    assert [inspect(name, "network")["Internal"] for name in networks] == [True]
     assert not inspect(server.container("postgres"))["HostConfig"]["PortBindings"]
 
 
@@ -103,3 +104,27 @@ def test_what_was_written_survives_stop_and_start(server: Composition) -> None:
     server.up()
     server.visitor().login("ada")
     assert visitor.api("GET", "/api/auth/me")["username"] == "ada", "the session is kept, too"
+
+
+@needed
+def test_a_sandbox_reaches_the_proxy_and_neither_the_rest_nor_the_database(server: Composition) -> None:
+    visitor = server.visitor()
+    visitor.login("ada")
+    sandbox_id = visitor.running(visitor.api("GET", "/api/workspaces")[0]["id"])
+    sandbox = docker("ps", "-q", "--filter", f"label=cli-server.sandbox={sandbox_id}").strip()
+    (network,) = inspect(server.container("postgres"))["NetworkSettings"]["Networks"].values()
+
+    def status(path: str) -> str:
+        ask = f"curl -s -o /dev/null -w '%{{http_code}}' http://cli-server:{server.port}{path}"
+        return docker("exec", sandbox, "sh", "-c", ask, check=False)
+
+    assert status("/proxy/anthropic/v1/models") == "401", "it is there, and wants the sandbox's token"
+    assert status("/api/auth/me") == "421"
+    socket.create_connection((network["IPAddress"], 5432), 5).close()  # so this host gets there
+    reach = f"timeout 2 bash -c '</dev/tcp/{network['IPAddress']}/5432' 2>/dev/null && echo reached || echo not"
+    assert docker("exec", sandbox, "sh", "-c", reach) == "not\n"
+    told = docker("exec", sandbox, "cat", "/proc/1/environ", "/proc/self/environ", "/etc/hosts", check=False)
+    assert server.key not in told
+    assert server.password not in told
+    visitor.api("DELETE", f"/api/sandboxes/{sandbox_id}")
+    assert visitor.wait_for(sandbox_id, "gone") == "gone"

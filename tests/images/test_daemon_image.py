@@ -31,7 +31,7 @@ def test_it_is_nobody_in_particular() -> None:
 
 
 def test_it_is_small() -> None:
-    assert inspect(IMAGE)["Size"] < MOST_BYTES
+    assert inspect(IMAGE, "image")["Size"] < MOST_BYTES
 
 
 def test_nothing_of_building_is_left(files: set[str]) -> None:
@@ -49,7 +49,7 @@ def test_no_secret_came_with_the_sources(files: set[str]) -> None:
     assert not [
         path for path in files if path.endswith(("/.env", "/agent.json")) or "/secrets/" in path or "/.git/" in path
     ]
-    env = {line.partition("=")[0] for line in inspect(IMAGE)["Config"]["Env"]}
+    env = {line.partition("=")[0] for line in inspect(IMAGE, "image")["Config"]["Env"]}
     assert env == {"PATH", "LANG", "PYTHONUNBUFFERED", "LISTEN", "BACKEND", "DATA_DIR"}
 
 
@@ -80,7 +80,7 @@ def test_without_a_database_it_says_what_to_do() -> None:
 
 
 def test_the_health_check_fails_where_nobody_answers() -> None:
-    program = inspect(IMAGE)["Config"]["Healthcheck"]["Test"][1:]
+    program = inspect(IMAGE, "image")["Config"]["Healthcheck"]["Test"][1:]
     command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", program[0], IMAGE, *program[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

@@ -110,7 +110,7 @@ async def test_it_ends_at_once_when_it_is_asked_to() -> None:
 
 def test_the_image_holds_its_part_of_the_bargain() -> None:
     """What docs/docker.md demands of images that others make, too."""
-    config = inspect(IMAGE)["Config"]
+    config = inspect(IMAGE, "image")["Config"]
     assert config["User"] == "agent"
     assert config["WorkingDir"] == "/home/agent"
     assert config["Entrypoint"]

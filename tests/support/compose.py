@@ -34,9 +34,9 @@ def docker(*arguments: str, check: bool = True) -> str:
     return _run(["docker", *arguments], check=check)
 
 
-def inspect(name: str) -> Any:
-    """All that the engine knows about a container, image, network or volume."""
-    return json.loads(docker("inspect", name))[0]
+def inspect(name: str, kind: str = "container") -> Any:
+    """All that the engine knows about a ``container``, ``image``, ``network`` or ``volume``."""
+    return json.loads(docker(kind, "inspect", name))[0]
 
 
 def build_standin() -> None:
@@ -122,7 +122,7 @@ class Composition:
     def installation(self) -> str | None:
         """The id by which this server marks what is its own; ``None`` before it has made a sandbox."""
         networks = inspect(self.container("cli-server"))["NetworkSettings"]["Networks"]
-        labels = [inspect(network)["Labels"] for network in networks]
+        labels = [inspect(network, "network")["Labels"] for network in networks]
         return next((found[LABEL] for found in labels if LABEL in found), None)
 
     def down(self) -> None:
