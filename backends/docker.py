@@ -203,7 +203,11 @@ class DockerBackend:
         redactor = await self._boxes.redactor(found.id)
         params = {"stdout": "1", "stderr": "1", "follow": "1" if follow else "0"}
         request = answer(self._options.host, "GET", f"/containers/{found.id}/logs", params=params)
-        async with request as pieces, aclosing(_redacted(output(pieces), redactor)) as kept:
+        async with (
+            request as pieces,
+            aclosing(output(pieces)) as written,
+            aclosing(_redacted(written, redactor)) as kept,
+        ):
             yield kept
 
     @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -89,8 +90,8 @@ class Image:
         request = answer(
             self._engine.host, "POST", "/images/create", params=params, headers=headers, silence=_SILENCE_SECONDS
         )
-        async with request as pieces:
-            async for message in objects(pieces):
+        async with request as pieces, aclosing(objects(pieces)) as messages:
+            async for message in messages:
                 if "error" in message:
                     raise BackendUnavailable(" ".join(str(message["error"]).split()))
                 layers.hear(message)
