@@ -23,7 +23,7 @@ from tests.proxies.front import PATIENCE, Front, browser, certify, running
 from tests.support.machine import machine
 from tests.support.product import ROOT, Product, free_port
 from tests.support.visitor import PAGE
-from tests.systemd.manager import GIVE_SOCKETS
+from tests.systemd.manager import GIVE_SOCKETS, OPENCODE_BIN
 
 if TYPE_CHECKING:
     import ssl
@@ -66,6 +66,7 @@ def site(kind: str, folder: Path, database_url: str) -> Iterator[Site]:
         front = Front(kind, folder, port, free_port())
         env = {
             "DATABASE_URL": database_url,
+            "OPENCODE_BIN": OPENCODE_BIN,
             "BASE_DOMAIN": "localhost",
             "BASE_SCHEME": "https",
             "PUBLIC_PORT": str(front.port),

@@ -6,9 +6,13 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tests.support.product import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Readiness asks for an opencode; none is started here.
+OPENCODE_BIN = str(ROOT / "tests" / "standins" / "hostile_opencode.py")
 PATIENCE = 30.0  # seconds for a message of a service that starts on a busy machine
 
 # What systemd does between fork and exec: the descriptors become 3 and following, and the variables say whose they are.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.product import ROOT, STOP_SECONDS, Product
-from tests.systemd.manager import GIVE_SOCKETS, notify_socket
+from tests.systemd.manager import GIVE_SOCKETS, OPENCODE_BIN, notify_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,13 @@ def activated(folder: Path, listening: socket.socket, **env: str) -> Product:
     """A daemon that inherits ``listening``."""
     port = listening.getsockname()[1]
     fd = listening.fileno()
-    return Product(folder, env, port, program=("-c", GIVE_SOCKETS, str(fd), "cli-server.socket"), fds=(fd,))
+    return Product(
+        folder,
+        {"OPENCODE_BIN": OPENCODE_BIN, **env},
+        port,
+        program=("-c", GIVE_SOCKETS, str(fd), "cli-server.socket"),
+        fds=(fd,),
+    )
 
 
 # Notify
@@ -89,7 +95,12 @@ def test_a_database_that_is_away_is_waited_for_and_more_time_asked(tmp_path: Pat
 
 
 def test_a_notify_socket_that_is_missing_harms_nobody(tmp_path: Path, database_url: str) -> None:
-    env = {"NOTIFY_SOCKET": "/nowhere/notify", "WATCHDOG_USEC": "100000", "DATABASE_URL": database_url}
+    env = {
+        "NOTIFY_SOCKET": "/nowhere/notify",
+        "WATCHDOG_USEC": "100000",
+        "DATABASE_URL": database_url,
+        "OPENCODE_BIN": OPENCODE_BIN,
+    }
     with ended(Product(tmp_path, env)) as made:
         made.start()
         assert made.readiness() == 200
