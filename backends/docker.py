@@ -8,6 +8,7 @@ that the engine can be asked: its answer is right after a restart, too.
 
 from __future__ import annotations
 
+import itertools
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,7 @@ from backends.containers import LABEL_SANDBOX, OPENCODE_PORT, Names
 from backends.disks import require_id
 from backends.engine import Conflict, Engine
 from backends.enginestream import answer, output
-from backends.health import is_healthy
+from backends.health import is_healthy, patience
 from backends.images import Image
 from backends.networks import Networks
 from backends.volumes import Volumes
@@ -233,7 +234,7 @@ class DockerBackend:
         return made
 
     async def _until_healthy(self, container_id: str, spec: SandboxSpec, stopped: Callable[[], bool]) -> Address:
-        deadline = trio.current_time() + self._start_timeout
+        deadline, attempts = trio.current_time() + self._start_timeout, itertools.count()
         while trio.current_time() < deadline:
             found = await self._boxes.find(spec.id)
             if stopped():
@@ -244,7 +245,7 @@ class DockerBackend:
                 raise BackendRejected(await self._boxes.describe(container_id, _REASON_LINES))
             if found.address is not None:
                 address = Address(found.address, OPENCODE_PORT)
-                if await is_healthy(address, spec.password):
+                if await is_healthy(address, spec.password, patience(next(attempts))):
                     return address
             await trio.sleep(_LOOK)
         lines = await self._boxes.last_lines(container_id, _REASON_LINES)

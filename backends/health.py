@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from backends.base import Address
 
 # A healthy opencode answers in milliseconds. One that is just starting may take a request and never answer it (seen
-# with 1.18.33), so an attempt is given up soon and made again on a new connection.
+# with 1.18.33), so an attempt is given up soon and made again on a new connection: the first ones very soon, since a
+# person waits, later ones with the patience that a busy machine needs.
 _ATTEMPT_SECONDS = 2.0
+_FIRST_ATTEMPT_SECONDS = 0.25
 _BODY_BYTES = 65536  # the answer has 40; unknown paths bring a web page
 _READ_BYTES = 16384
 
 
-async def is_healthy(address: Address, password: str) -> bool:
+def patience(attempt: int) -> float:
+    """Seconds for the attempt of this number, from 0, while opencode starts: 0.25, 0.5, 1, 2, 2 …"""
+    return min(_ATTEMPT_SECONDS, _FIRST_ATTEMPT_SECONDS * 2 ** min(attempt, 8))
+
+
+async def is_healthy(address: Address, password: str, seconds: float = _ATTEMPT_SECONDS) -> bool:
     """Whether opencode at ``address`` says that it is healthy, to a caller with ``password``.
 
     A status of 200 proves nothing (opencode answers unknown paths with its web page): the body must say so. The
@@ -28,7 +35,7 @@ async def is_healthy(address: Address, password: str) -> bool:
     basic = base64.b64encode(f"opencode:{password}".encode()).decode()
     headers = [("Host", "localhost"), ("Authorization", f"Basic {basic}"), ("Connection", "close")]
     request = h11.Request(method="GET", target="/global/health", headers=headers)
-    with trio.move_on_after(_ATTEMPT_SECONDS):
+    with trio.move_on_after(seconds):
         try:
             async with await trio.open_tcp_stream(address.host, address.port) as stream:
                 return _says_healthy(await _ask(stream, request))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import socket
@@ -29,7 +30,7 @@ from backends.confinement import Confinement
 from backends.disks import Disks, require_id
 from backends.diskuse import Measures, measured
 from backends.environment import MARK_DATA, MARK_INSTALLATION, marks
-from backends.health import is_healthy
+from backends.health import is_healthy, patience
 from backends.leftovers import end_marked
 from backends.logreader import last_lines, read_log
 from backends.sockets import listening
@@ -278,6 +279,7 @@ class ProcessBackend:
 
     async def _until_healthy(self, child: Child, password: str, deadline: float) -> Address | None:
         """Wait until opencode is healthy. ``None`` if it ended because a stranger has its port."""
+        attempts = itertools.count()
         while trio.current_time() < deadline:
             if child.ended.is_set():
                 if child.stopping:
@@ -286,7 +288,7 @@ class ProcessBackend:
                     return None
                 raise BackendRejected(await self._describe(child, _REASON_LINES))
             address = await _listener(child, child.port)
-            if address is not None and await is_healthy(address, password):
+            if address is not None and await is_healthy(address, password, patience(next(attempts))):
                 return address
             with trio.move_on_after(_LOOK):
                 await child.ended.wait()

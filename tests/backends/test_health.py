@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from backends.base import Address
-from backends.health import is_healthy
+from backends.health import is_healthy, patience
 
 BASIC = b"authorization: basic " + base64.b64encode(b"opencode:secret").lower()
 
@@ -73,3 +73,8 @@ async def test_silence_is_given_up() -> None:
         with trio.fail_after(10):
             assert await is_healthy(Address("127.0.0.1", listener.socket.getsockname()[1]), "secret") is False
         nursery.cancel_scope.cancel()
+
+
+def test_the_patience_with_one_that_starts_grows() -> None:
+    """Seen with opencode 1.18.33: the first connection during its start is taken and never answered."""
+    assert [patience(attempt) for attempt in (0, 1, 2, 3, 4, 1000)] == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
