@@ -9,6 +9,7 @@ never act on one sandbox. A daemon that dies leaves the row, and the order with 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -43,7 +44,9 @@ _MARGIN_SECONDS: Final = 5.0  # a job whose lease was not renewed has ended so l
 _LOOK_SECONDS: Final = 5.0  # notifications may be lost; this bounds how long an order then waits
 _MOST_JOBS: Final = 64  # claimed by one statement
 _LAST_SECONDS: Final = 2.0  # for giving the leases back at the end; they run out by themselves
-STARTS: Final = 4  # opencode's start takes a core for some seconds; more at once would only all be late
+# opencode's start takes a core for some seconds; more at once than there are cores would only all be late, and
+# everybody else with them. Sixteen at most, because the disk is shared.
+STARTS: Final = min(16, max(2, os.cpu_count() or 2))
 _TELL_SECONDS: Final = 0.5  # between looks at how far a fetch is
 TRIES: Final = 3  # of a start, if the backend is unavailable; then a person should look
 _PAUSES: Final = (1.0, 5.0, 15.0, 60.0)  # seconds between tries; the last for ever, where giving up is no way out
