@@ -149,8 +149,7 @@ def container_body(
             ],
             "NetworkMode": network.name,
             "ExtraHosts": [] if daemon_inside else [f"{PROXY_NAME}:{network.gateway}"],
-            # The engine's resolver passes questions on even from a network without a way out. Nobody answers here.
-            "Dns": ["127.0.0.1"] if options.egress == "proxy" else [],
+            **_names_outside(options.egress),
             # The daemon decides when a sandbox runs, and knows why it ended.
             "RestartPolicy": {"Name": "no"},
             "LogConfig": _LOGGING,
@@ -172,6 +171,14 @@ def _confinement() -> dict[str, Any]:
     }
 
 
+def _names_outside(egress: Egress) -> dict[str, Any]:
+    """The engine's resolver passes questions on even from a network without a way out: to where nobody answers.
+
+    A program that asks shall know it after a second; by default it waits for ten.
+    """
+    return {"Dns": []} if egress == "open" else {"Dns": ["127.0.0.1"], "DnsOptions": ["timeout:1", "attempts:1"]}
+
+
 def _bounds(spec: SandboxSpec, cores: int) -> dict[str, Any]:
     tmp = spec.limits.memory // _TMP_SHARE
     return {
@@ -185,7 +192,8 @@ def _bounds(spec: SandboxSpec, cores: int) -> dict[str, Any]:
         "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
         "Tmpfs": {
             "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={tmp}",  # compilers run what they make there
-            "/run": f"rw,noexec,nosuid,nodev,mode=1777,size={_RUN_BYTES}",
+            # runc gives it the mode that the directory has in the image, whatever is said here, but leaves the owner.
+            "/run": f"rw,noexec,nosuid,nodev,uid=1000,gid=1000,mode=0755,size={_RUN_BYTES}",
         },
     }
 

@@ -59,7 +59,7 @@ def test_a_sandbox_s_container() -> None:
             "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
             "Tmpfs": {
                 "/tmp": "rw,exec,nosuid,nodev,mode=1777,size=536870912",
-                "/run": "rw,noexec,nosuid,nodev,mode=1777,size=16777216",
+                "/run": "rw,noexec,nosuid,nodev,uid=1000,gid=1000,mode=0755,size=16777216",
             },
             "Mounts": [
                 {"Type": "volume", "Source": f"cli-server-{'i' * 16}-home-{A}", "Target": "/home/agent"},
@@ -82,6 +82,7 @@ def test_what_the_operator_chooses() -> None:
     assert body["NanoCpus"] == 1_000_000_000, "the engine refuses to promise more than it has"
     assert body["ExtraHosts"] == [], "the name is the daemon's own in the network"
     assert body["Dns"] == ["127.0.0.1"], "the engine's resolver would be a way out"
+    assert body["DnsOptions"] == ["timeout:1", "attempts:1"], "who asks waits for ten seconds otherwise"
 
 
 def test_a_fingerprint_tells_what_matters() -> None:
@@ -167,14 +168,16 @@ TABLES = """\
    2: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 3 1 0 100 0 0 10 0
    3: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4 1 0 100 0 0 10 0
    4: 0200D50A:1F90 0100D50A:C350 01 00000000:00000000 00:00000000 00000000  1000        0 5 1 0 100 0 0 10 0
+   5: 0100007F:0BB9 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 6 1 0 100 0 0 10 0
+   6: 0200D50A:0BB9 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 7 1 0 100 0 0 10 0
   sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when
    0: 00000000000000000000000000000000:1F91 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
 """
 
 
 def test_ports_that_are_served() -> None:
-    """Not opencode's own, not the engine's resolver, not those below 1024, not connections."""
-    assert served(TABLES, 4096) == [3000, 8081]
+    """Not opencode's own, not what only the container reaches, not those below 1024, not connections."""
+    assert served(TABLES, 4096) == [3001, 8081]
     assert served("", 4096) == []
     assert served("cat: /proc/net/tcp6: No such file or directory\n", 4096) == []
 
