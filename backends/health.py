@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 # person waits, later ones with the patience that a busy machine needs.
 _ATTEMPT_SECONDS = 2.0
 _FIRST_ATTEMPT_SECONDS = 0.25
+_FIRST_ATTEMPTS = 16  # some 8 s with the pauses between them
 _BODY_BYTES = 65536  # the answer has 40; unknown paths bring a web page
 _READ_BYTES = 16384
 
 
 def patience(attempt: int) -> float:
-    """Seconds for the attempt of this number, from 0, while opencode starts: 0.25, 0.5, 1, 2, 2 …"""
-    return min(_ATTEMPT_SECONDS, _FIRST_ATTEMPT_SECONDS * 2 ** min(attempt, 8))
+    """Seconds for the attempt of this number, from 0, while opencode starts."""
+    return _FIRST_ATTEMPT_SECONDS if attempt < _FIRST_ATTEMPTS else _ATTEMPT_SECONDS
 
 
 async def is_healthy(address: Address, password: str, seconds: float = _ATTEMPT_SECONDS) -> bool:

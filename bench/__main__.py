@@ -1,6 +1,7 @@
 """``make bench``: cli-server and its tunnel beside others, on the same upstreams, in one run.
 
-``make bench ARGS=proxies`` and ``make bench ARGS=tunnel`` do one of the two. Rounds are interleaved, so that a noisy
+``make bench ARGS=proxies`` and ``make bench ARGS=tunnel`` do one of the two; ``make bench ARGS=starts``
+measures how long sandboxes take to start (it needs Docker and ``make images``). Rounds are interleaved, so that a noisy
 moment hits everybody; every figure is the median of the rounds. Ratios count.
 """
 
@@ -13,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import neighbours, ours, rows
+from bench import neighbours, ours, rows, starts
 from bench.contenders import proxies, upstreams
 from bench.idle import idle_agents
 from bench.tables import Results, bars, machine, number
@@ -75,8 +76,11 @@ def _idle_table(idle: Idle) -> str:
 def main() -> None:
     """Measure and print tables in Markdown."""
     part = sys.argv[1] if len(sys.argv) > 1 else ""
+    if part == "starts":
+        starts.main()
+        return
     if part not in ("", "proxies", "tunnel"):
-        raise SystemExit(f"{part!r} is no part of the benchmarks: ARGS=proxies or ARGS=tunnel, or nothing for both")
+        raise SystemExit(f"{part!r} is no part of the benchmarks: proxies, tunnel, or nothing for both; or starts")
     results = Results()
     idle = None
     with tempfile.TemporaryDirectory(prefix="cli-server-bench-") as name, upstreams(Path(name)) as up:

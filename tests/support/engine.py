@@ -1,0 +1,167 @@
+"""A Docker engine in a test's hands, by its own command; and the product whose sandboxes are containers of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from backends.containers import LABEL_INSTALLATION, Names
+from daemon.db.migrate import installation_id
+from tests.support.product import STOP_SECONDS, Product
+from tests.support.rows import database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.visitor import Visitor
+
+IMAGE: Final = "cli-server-sandbox:latest"
+_COMMAND_SECONDS: Final = 100.0  # of one command; an engine that starts many containers takes its time
+_KINDS: Final = {"container": ("ps", "-aq", "--no-trunc"), "volume": ("volume", "ls", "-q"),
+                 "network": ("network", "ls", "-q", "--no-trunc")}  # fmt: skip
+_REMOVE: Final = {"container": ("rm", "-fv"), "volume": ("volume", "rm", "-f"), "network": ("network", "rm")}
+_GONE_SECONDS: Final = 60.0  # until deleted workspaces have gone: twenty sandboxes have to be stopped
+
+
+class CommandFailed(AssertionError):
+    """A command to the engine failed; the text is what it said."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The engine at ``host``."""
+
+    host: str = "unix:///var/run/docker.sock"
+
+    def docker(
+        self, *arguments: str, check: bool = True, stdin: str | None = None, seconds: float = _COMMAND_SECONDS
+    ) -> str:
+        """What a command to the engine says. Raises :class:`CommandFailed`."""
+        done = subprocess.run(
+            ["docker", "-H", self.host, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            input=stdin,
+            timeout=seconds,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise CommandFailed(f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def inspect(self, name: str, kind: str = "container") -> Any:
+        """All that the engine knows about a ``container``, ``image``, ``network`` or ``volume``."""
+        return json.loads(self.docker(kind, "inspect", name))[0]
+
+    def labelled(self, kind: str, **labels: str) -> list[str]:
+        """The ids (of volumes the names) of what carries the labels, ``installation="…"`` for example."""
+        filters = [word for name, value in labels.items() for word in ("--filter", f"label=cli-server.{name}={value}")]
+        return self.docker(*_KINDS[kind], *filters).split()
+
+    def remove(self, kind: str, *names: str) -> None:
+        """Remove them, whatever they do at the moment. Gone is success."""
+        if names:
+            self.docker(*_REMOVE[kind], *names, check=False)
+
+
+@dataclass
+class DockerProduct(Product):
+    """A daemon on this machine with ``BACKEND=docker``."""
+
+    engine: Engine = field(default_factory=Engine)
+    visitors: list[Visitor] = field(default_factory=list)
+
+    @cached_property
+    def installation(self) -> str:
+        """What marks everything that is its own."""
+        with database(self) as conn:
+            return installation_id(conn)
+
+    @property
+    def names(self) -> Names:
+        """What its things are called."""
+        return Names(self.installation)
+
+    def visitor(self) -> Visitor:
+        """A browser without cookies. It is used at the end to delete what it made."""
+        self.visitors.append(super().visitor())
+        return self.visitors[-1]
+
+    def containers(self, sandbox_id: str) -> list[str]:
+        """The ids of a sandbox's containers, ended ones too."""
+        return self.engine.labelled("container", installation=self.installation, sandbox=sandbox_id)
+
+    def container(self, sandbox_id: str) -> str:
+        """The id of the sandbox's one container."""
+        (found,) = self.containers(sandbox_id)
+        return found
+
+    def home(self, sandbox_id: str) -> bool:
+        """Whether it has a home."""
+        return self.names.home(sandbox_id) in self.engine.labelled("volume", sandbox=sandbox_id)
+
+    def shell(self, sandbox_id: str, command: str, *, check: bool = True, stdin: str | None = None) -> str:
+        """What the agent's shell says, in the sandbox."""
+        return self.engine.docker(
+            "exec", "-i", self.container(sandbox_id), "sh", "-c", command, check=check, stdin=stdin or ""
+        )
+
+    def left(self) -> dict[str, list[str]]:
+        """What carries its label, by kind."""
+        return {kind: self.engine.labelled(kind, installation=self.installation) for kind in _KINDS}
+
+    def delete_everything(self) -> None:
+        """As their owners do, and see that nothing is left of it on the engine."""
+        for visitor in self.visitors:
+            if visitor.username:
+                for workspace in visitor.api("GET", "/api/workspaces", expect=(200, 401)):
+                    if isinstance(workspace, dict) and workspace["role"] == "owner":
+                        visitor.api("DELETE", f"/api/workspaces/{workspace['id']}", expect=(204, 404))
+        deadline = time.monotonic() + _GONE_SECONDS
+        while any(left := self.left().values()):
+            assert time.monotonic() < deadline, f"workspaces were deleted, and this stays: {self.described()} {left}"
+            time.sleep(0.2)
+
+    def described(self) -> list[str]:
+        """Names of everything that carries its label."""
+        mark = ("--filter", f"label={LABEL_INSTALLATION}={self.installation}", "--format")
+        containers = self.engine.docker("ps", "-a", *mark, "{{.Names}} {{.Status}}").splitlines()
+        return containers + self.left()["volume"] + self.engine.docker("network", "ls", *mark, "{{.Name}}").split()
+
+    def remove_by_hand(self) -> None:
+        """Whatever the product thinks of it, so that a failure leaves nothing behind."""
+        for kind, found in self.left().items():
+            self.engine.remove(kind, *found)
+
+    def close(self) -> None:
+        """End the daemon, whatever state it is in."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextmanager
+def docker_product(folder: Path, *, engine: Engine | None = None, **env: str) -> Iterator[DockerProduct]:
+    """A running daemon whose sandboxes are real ones. At the end its workspaces are deleted, and nothing may be left."""
+    engine = engine or Engine()
+    settings = {"BACKEND": "docker", "DOCKER_HOST": engine.host, "AGENT_IMAGE": IMAGE, **env}
+    made = DockerProduct(folder, settings, engine=engine)
+    made.start()
+    assert made.installation
+    try:
+        yield made
+        made.delete_everything()
+    finally:
+        made.close()
+        made.remove_by_hand()
