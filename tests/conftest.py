@@ -72,6 +72,14 @@ def find_compose() -> list[str] | None:
     return None if older is None else [str(older)]
 
 
+def _is_root() -> bool:
+    """Whether we are root, or may become it without being asked."""
+    asked = ["sudo", "-n", "true"]
+    return os.geteuid() == 0 or (
+        find_program("sudo") is not None and subprocess.run(asked, capture_output=True, check=False).returncode == 0
+    )
+
+
 def _postgres_installed() -> bool:
     try:
         return programs().is_dir()
@@ -100,6 +108,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "docker": (_docker_works, "apt-get install docker.io, start it, and let this user use its socket"),
     "images": (_images_built, "make images"),
     "docker-compose": (lambda: find_compose() is not None, "apt-get install docker-compose"),
+    "root": (lambda: _is_root() and find_program("ip") is not None, "apt-get install iproute2, and run as root"),
     "wrk": (lambda: find_program("wrk") is not None, "apt-get install wrk"),
 }
 

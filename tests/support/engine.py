@@ -153,7 +153,7 @@ class DockerProduct(Product):
 
 @contextmanager
 def docker_product(folder: Path, *, engine: Engine | None = None, **env: str) -> Iterator[DockerProduct]:
-    """A running daemon whose sandboxes are real ones. At the end its workspaces are deleted, and nothing may be left."""
+    """A running daemon with real sandboxes. At the end its workspaces are deleted, and nothing may be left of them."""
     engine = engine or Engine()
     settings = {"BACKEND": "docker", "DOCKER_HOST": engine.host, "AGENT_IMAGE": IMAGE, **env}
     made = DockerProduct(folder, settings, engine=engine)

@@ -16,7 +16,7 @@ from tests.support.chromium import artifact
 from tests.support.product import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import Page
@@ -76,15 +76,20 @@ def _send(page: Page) -> None:
 
 def terminal(page: Page, folder: Path, pictures: str) -> None:
     """Type into the terminal; what it does is seen in ``folder``, for the terminal is drawn and not text."""
+    marker = folder / "typed"
+    type_into_terminal(page, lambda: marker.read_text() if marker.exists() else "", pictures)
+
+
+def type_into_terminal(page: Page, written: Callable[[], str], pictures: str) -> None:
+    """As :func:`terminal`; ``written`` gives the content of the file ``typed`` in its folder, or nothing."""
     with page.expect_websocket() as socket:
         page.keyboard.press("Control+`")
     assert "/pty/" in socket.value.url
-    marker = folder / "typed"
     deadline = time.monotonic() + 30
-    while not marker.exists():
+    while not (text := written()):
         assert time.monotonic() < deadline
         page.locator("canvas").first.click()
         page.keyboard.type("echo te$((40+2))rm | tee typed\n")
         page.wait_for_timeout(1000)
-    assert marker.read_text() == "te42rm\n"
+    assert text == "te42rm\n"
     page.screenshot(path=artifact(pictures, "7-terminal.png"))
