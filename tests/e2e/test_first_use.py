@@ -111,7 +111,8 @@ def test_a_forgotten_tab_does_not_keep_a_sandbox_awake(tmp_path: Path) -> None:
         page.goto(f"{made.url}/api/sandboxes/{sandbox}/open")
         page.get_by_text("Add project").wait_for(timeout=OPENCODE_MILLISECONDS)
         visitor.wait_for(sandbox, "paused", seconds=60)
-        page.wait_for_timeout(12_000)  # the tab goes on asking for opencode's health every ten seconds
+        with page.expect_response("**/global/health"):  # the tab goes on asking every ten seconds
+            pass
         assert visitor.status(sandbox) == "paused", "what a forgotten tab asks for resumes nothing"
         page.goto(f"http://oc-{sandbox}.localhost:{made.port}/")
         page.get_by_text("resuming").first.wait_for()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.conftest import ROOT
 from tests.support.axe import axe
@@ -110,7 +111,8 @@ class Person:
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not message.text.startswith(_EXPECTED):
-            self.complaints.append(message.text)
+            place = message.location
+            self.complaints.append(f"{message.text} ({place['url']}, line {place['lineNumber']})")
 
     def close(self) -> None:
         """Close all pages."""
@@ -146,6 +148,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """One Chromium."""
+    expect.set_options(timeout=MILLISECONDS)
     with chromium() as made:
         yield made
 

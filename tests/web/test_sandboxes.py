@@ -206,7 +206,7 @@ def test_by_the_keyboard_alone(team: Person) -> None:
     page.keyboard.press("Enter")
     expect(row(page, "experiment-5")).to_have_count(0, timeout=STARTS)
     expect(row(page, "experiment-6")).to_have_count(0)
-    assert page.evaluate("document.activeElement !== document.body")
+    page.wait_for_function("document.activeElement !== document.body")  # once the rows are drawn
 
     row(page, "experiment-4").focus()
     page.keyboard.press("ArrowRight")  # to the first control of the row, and back

@@ -139,7 +139,7 @@ def _sandbox_pages(tour: Tour) -> None:
     tour.look("12-sandbox-usage")
     page.get_by_role("button", name="More").click()
     page.get_by_role("menuitem", name="Pause").click()
-    expect(page.locator('[data-status="paused"]').first).to_be_visible()
+    expect(page.locator('[data-status="paused"]').first).to_be_visible(timeout=OPENCODE_MILLISECONDS)
     tabs.get_by_role("link", name="Overview").click()
     tour.look("13-paused")
     page.get_by_role("button", name="Resume").first.click()
