@@ -8,6 +8,8 @@ AUTOBAHN_VERSION := 25.10.1# of the test suite for WebSockets
 VARIANT ?= full
 IMAGE ?= cli-server:latest
 SANDBOX_IMAGE ?= cli-server-sandbox:latest
+# Processes that share the tests: as many as there are processors. Each has servers and a browser of its own, so four at most.
+WORKERS ?= logical
 
 BIN := .venv/bin
 PACKAGES := .venv/.installed
@@ -42,7 +44,7 @@ export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
 	@echo 'make doctor  check the settings against this machine, and say what to do'
-	@echo 'make test    run all tests; ARGS="-k name" picks some'
+	@echo 'make test    run all tests; ARGS="-k name" picks some, WORKERS=0 runs them in one process'
 	@echo 'make check   lint, formatting and types, of Python and of the web UI'
 	@echo 'make format  put the formatting right'
 	@echo 'make bench   compare with other proxies and tunnels (needs nginx and wrk); ARGS=proxies or ARGS=tunnel does a part'
@@ -68,7 +70,7 @@ doctor:
 
 test: setup $(WEBUI) $(DOWNLOADS)
 	@cd webui && $(NODE_PATH) node_modules/.bin/vitest run
-	$(BIN)/python -m pytest -ra $(ARGS)
+	$(BIN)/python -m pytest -ra -n $(WORKERS) --maxprocesses 4 $(ARGS)
 
 check: $(PACKAGES) $(WEBUI_INSTALLED)
 	$(BIN)/ruff check .

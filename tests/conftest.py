@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +24,7 @@ from daemon.db.database import Database
 from daemon.db.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
 ROOT = Path(__file__).parents[1]
 
@@ -133,6 +135,45 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Handle ``@pytest.mark.needs("part", …)``."""
     for mark in item.iter_markers("needs"):
         require(*mark.args)
+
+
+# Tests of these take longest.
+_SLOW = {"opencode", "chromium", "docker", "images"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, slow files come first: none is left for one process at the end."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items for mark in item.iter_markers("needs") if _SLOW & {*mark.args}}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Handle ``@pytest.mark.alone``; the wait is outside every time limit.
+
+    Whoever is alone keeps gate and floor while it runs; others pass the gate and share the floor. So one that waits to
+    be alone lets nobody begin. Both are folders, which are there anyway; the kernel opens what a killed process kept.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    alone = item.get_closest_marker("alone") is not None
+    with _folder(item.config.rootpath) as gate, _folder(item.config.rootpath / "tests") as floor:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(floor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        return (yield)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_settings_that_documents_name_exist(document: Path) -> None:
     known |= set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "docker" / ".env.example").read_text(), re.MULTILINE))
     # With an equals sign: how somebody is told to set one.
     for name in re.findall(r"\b([A-Z][A-Z]+(?:_[A-Z]+)*)=", document.read_text()):
-        assert name in known or name in {"CI", "ARGS", "PYTHON", "OPENCODE_BIN", "VARIANT"}, (
+        assert name in known or name in {"CI", "ARGS", "WORKERS", "PYTHON", "OPENCODE_BIN", "VARIANT"}, (
             f"{document.name} sets {name}"
         )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,11 +26,20 @@ START_SECONDS = 60.0  # initdb on a busy machine
 STOP_SECONDS = 40.0
 
 
+# Below those that the kernel gives out by itself, from 32,768 on: whoever asks for any port could get such a one next.
+# Each process that runs tests beside others has some of its own, and two runs of the tests begin at different ones.
+_PORTS = 1000
+_FIRST = 20_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_turns = itertools.count(os.getpid())
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody listens on now, and that is given to nobody else."""
+    for turn in itertools.islice(_turns, _PORTS):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", _FIRST + turn % _PORTS))
+            return int(sock.getsockname()[1])
+    raise AssertionError("all ports are taken")
 
 
 @dataclass
