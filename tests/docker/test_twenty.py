@@ -58,6 +58,7 @@ def settled(sandboxes: list[dict[str, Any]]) -> bool:
     return all(sandbox["status"] in ("running", "failed") for sandbox in sandboxes)
 
 
+@pytest.mark.alone  # the API's answers are timed
 @pytest.mark.timeout(400)
 def test_twenty_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with docker_product(tmp_path, AGENT_MEMORY_LIMIT="768Mi") as made:
