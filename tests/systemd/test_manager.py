@@ -229,8 +229,8 @@ async def test_the_watchdog_is_not_fed_while_the_loop_hangs(manager: NotifySocke
         nursery.cancel_scope.cancel()
     await us.ready("the end")
     listener.join()
-    # One that was on its way when it began may have arrived a moment later.
-    assert not [moment for moment in times if begun + 0.05 < moment < ended]
+    # Thirty would have been due. Those that were on their way when it began may have been heard a moment later.
+    assert len([moment for moment in times if begun < moment < ended]) < 5
 
 
 # A start that takes long

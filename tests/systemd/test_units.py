@@ -156,6 +156,15 @@ def test_the_environment_file_has_settings_that_exist() -> None:
             assert defaults[setting.variable] == setting.default, "what is commented out shows the default"
 
 
+def test_the_guide_installs_every_file() -> None:
+    guide = (ROOT / "docs" / "install.md").read_text()
+    for file in UNITS.iterdir():
+        assert f"docker/systemd/{file.name} " in guide or f"docker/systemd/{file.name}\n" in guide, file.name
+    for path in (ROOT / "docs" / "examples").iterdir():
+        assert f"(examples/{path.name})" in guide
+    assert str(values("cli-server.service")["ExecStart"][0]).split()[0] in guide
+
+
 def test_credentials_are_files_of_secrets() -> None:
     text = (UNITS / "cli-server.service").read_text()
     loaded = re.findall(r"^#LoadCredential=([a-z-]+):/etc/cli-server/\1$", text, re.MULTILINE)
