@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,8 +96,11 @@ def test_a_file_that_is_none(tmp_path: Path, name: str, reason: str) -> None:
     assert reason in line
 
 
-def test_a_file_that_never_ends_is_not_read_to_its_end() -> None:
-    assert "it is too large" in _line({"ANTHROPIC_API_KEY_FILE": "/dev/zero"})
+def test_what_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody writes into the pipe: opened as a file is, it would hold up the start for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", "/dev/null"):
+        assert "it is no regular file" in _line({"ANTHROPIC_API_KEY_FILE": str(path)})
 
 
 def test_a_mode_that_lets_others_read_is_no_reason_to_refuse(tmp_path: Path) -> None:
