@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from docker import APIClient
+from docker.errors import NotFound
 
 from backends.base import BackendError, BackendRejected, BackendUnavailable, Observed, SandboxGone
-from backends.containers import LABEL_SANDBOX, LABEL_SPEC, LABEL_WORKSPACE, container_body, fingerprint
+from backends.containers import LABEL_SANDBOX, LABEL_SPEC, LABEL_WORKSPACE, container_body
+from backends.disks import is_id
 from backends.engine import Conflict
 from backends.logfile import Redactor, secrets_in
 from backends.logreader import plain_lines
@@ -29,13 +32,24 @@ _REMOVED: Final = "its container was removed"
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A container of ours, as the engine lists it. ``image`` is the image's id."""
+    """A container of ours, as it is on the engine. ``image`` is the image's id."""
 
     id: str
     image: str
     state: str
+    name: str
     labels: Mapping[str, str]
     networks: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def sandbox_id(self) -> str:
+        """Whose it is; empty for one that measures a disk."""
+        return self.labels.get(LABEL_SANDBOX, "")
+
+    @property
+    def workspace_id(self) -> str:
+        """Whose it is, too."""
+        return self.labels.get(LABEL_WORKSPACE, "")
 
     @property
     def alive(self) -> bool:
@@ -44,10 +58,15 @@ class Box:
 
     @property
     def address(self) -> str | None:
-        """Its address in the workspace's network; ``None`` if it does not run."""
+        """Its address in the workspace's network; ``None`` if it does not run. Somebody may have put it in others."""
         if self.state != "running":
             return None
-        return next((str(found["IPAddress"]) for found in self.networks.values() if found.get("IPAddress")), None)
+        return next((str(found["IPAddress"]) for found in self._own_networks if found.get("IPAddress")), None)
+
+    @property
+    def _own_networks(self) -> list[Mapping[str, Any]]:
+        start = self.name.removesuffix(f"-{self.sandbox_id}")
+        return [found for name, found in self.networks.items() if name in (start, f"{start}-proxy")]
 
     def is_in(self, network: Network) -> bool:
         """Whether it was made for this very network; one of the same name may be another."""
@@ -68,16 +87,30 @@ class Boxes:
 
     async def all(self, **wanted: str) -> list[Box]:
         """What carries this installation's label, and what is ``wanted``: ``workspace=``, ``sandbox=``."""
-        listed = await self._engine.look(APIClient.containers, all=True, filters=self._names.filters(**wanted))
-        return [_box(found) for found in listed if self._names.ours(found.get("Labels"), **wanted)]
+        boxes = await self._engine.look(_containers, self._names.filters(**wanted))
+        return [box for box in boxes if self._names.ours(box.labels, **wanted) and self._is_whole(box)]
+
+    def _is_whole(self, box: Box) -> bool:
+        """Containers have the labels of their image: one that was made from a sandbox's is no sandbox."""
+        if not is_id(box.workspace_id):
+            return False
+        named = self._names.container(box.workspace_id, box.sandbox_id)
+        return not box.sandbox_id or (is_id(box.sandbox_id) and box.name == named)
 
     async def find(self, sandbox_id: str) -> Box | None:
         """The sandbox's container. Somebody may have made another one with its labels: then the one that runs."""
         return min(await self.all(sandbox=sandbox_id), key=lambda box: box.state != "running", default=None)
 
-    async def usable(self, spec: SandboxSpec, network: Network, image: str | None) -> Box | None:
+    async def body(self, spec: SandboxSpec, network: Network, *, daemon_inside: bool) -> dict[str, Any]:
+        """What the sandbox's container is to be."""
+        cores = await self._engine_cores()
+        return container_body(spec, self._options, self._names, network, cores=cores, daemon_inside=daemon_inside)
+
+    async def usable(
+        self, spec: SandboxSpec, body: Mapping[str, Any], network: Network, image: str | None
+    ) -> Box | None:
         """The sandbox's container if it fits; all that do not are removed. ``image``: the newest, if it is there."""
-        wanted = fingerprint(spec, self._options)
+        wanted = body["Labels"][LABEL_SPEC]
         found = None
         for box in await self.all(sandbox=spec.id):
             fits = box.labels.get(LABEL_SPEC) == wanted and box.is_in(network) and (image or box.image) == box.image
@@ -88,10 +121,8 @@ class Boxes:
                 await self.remove(box.id)
         return found
 
-    async def create(self, spec: SandboxSpec, network: Network, *, daemon_inside: bool) -> str:
+    async def create(self, spec: SandboxSpec, body: Mapping[str, Any]) -> str:
         """Make the sandbox's container; its id."""
-        cores = await self._engine_cores()
-        body = container_body(spec, self._options, self._names, network, cores=cores, daemon_inside=daemon_inside)
         name = self._names.container(spec.workspace_id, spec.id)
         try:
             made = await self._engine.change(lambda client: client.create_container_from_config(body, name))
@@ -99,6 +130,8 @@ class Boxes:
             made = await self._engine.look(APIClient.inspect_container, name)
             labels = made["Config"].get("Labels") or {}  # with those of its image
             if not body["Labels"].items() <= labels.items():  # else the answer to our own request was lost
+                if self._names.ours(labels, sandbox=spec.id):
+                    raise BackendUnavailable("the sandbox's former container is still there") from error
                 raise BackendRejected(
                     f"a container named {name} is there and is not of this installation; remove or rename it"
                 ) from error
@@ -122,7 +155,7 @@ class Boxes:
         try:
             if box.state == "paused":
                 await self._engine.change(APIClient.unpause, box.id)
-            await self._engine.change(APIClient.stop, box.id, timeout=self._stop_grace)
+            await self._engine.wait_for(APIClient.stop, box.id, timeout=self._stop_grace)
         except SandboxGone:
             return
 
@@ -143,12 +176,11 @@ class Boxes:
             sandbox_id: Observed(sandbox_id, workspace_id, running=False, detail=_REMOVED)
             for sandbox_id, workspace_id in homes.items()
         }
-        boxes = [box for box in await self.all() if LABEL_SANDBOX in box.labels]
+        boxes = [box for box in await self.all() if box.sandbox_id]
         for box in sorted(boxes, key=lambda box: box.state == "running"):  # of two the one that runs
-            sandbox_id = box.labels[LABEL_SANDBOX]
             running = box.state in ("running", "restarting")
             detail = "" if running else await self._detail(box)
-            seen[sandbox_id] = Observed(sandbox_id, box.labels[LABEL_WORKSPACE], running=running, detail=detail)
+            seen[box.sandbox_id] = Observed(box.sandbox_id, box.workspace_id, running=running, detail=detail)
         return seen
 
     async def _detail(self, box: Box) -> str:
@@ -197,6 +229,29 @@ class Boxes:
         return self._cores
 
 
-def _box(found: Mapping[str, Any]) -> Box:
+def _containers(client: APIClient, filters: Mapping[str, list[str]]) -> list[Box]:
+    """What may run is asked for by itself.
+
+    The engine's list is a copy that it cannot renew while its disk is full: what ends then stays in it as running for
+    good, with an address that another one has by now.
+    """
+    found = []
+    for listed in client.containers(all=True, filters=filters):
+        if listed["State"] == "exited":
+            found.append(_listed(listed))
+            continue
+        with suppress(NotFound):  # it was removed meanwhile
+            found.append(_inspected(client.inspect_container(listed["Id"])))
+    return found
+
+
+def _inspected(found: Mapping[str, Any]) -> Box:
     networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
-    return Box(found["Id"], found["ImageID"], found["State"], found.get("Labels") or {}, networks)
+    labels, name = found["Config"].get("Labels") or {}, found["Name"].removeprefix("/")
+    return Box(found["Id"], found["Image"], found["State"]["Status"], name, labels, networks)
+
+
+def _listed(found: Mapping[str, Any]) -> Box:
+    networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
+    name = min(found.get("Names") or ["/"], key=len).removeprefix("/")  # links have longer ones
+    return Box(found["Id"], found["ImageID"], found["State"], name, found.get("Labels") or {}, networks)

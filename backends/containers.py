@@ -104,16 +104,9 @@ class Names:
         return {"label": pairs + [f"cli-server.{name}={value}" for name, value in wanted.items()]}
 
 
-def fingerprint(spec: SandboxSpec, options: DockerOptions) -> str:
-    """Tells one way of running a sandbox from another; a container that was made another way is made anew."""
-    facts = [
-        spec.workspace_id,
-        spec.password,
-        sorted(spec.env.items()),
-        [spec.limits.cpu, spec.limits.memory, spec.limits.pids],
-        [options.egress, options.runtime],
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+def fingerprint(body: Mapping[str, Any]) -> str:
+    """Tells one way of making a container from another; one that was made another way is made anew."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def container_body(
@@ -125,12 +118,12 @@ def container_body(
     cores: int,
     daemon_inside: bool,
 ) -> dict[str, Any]:
-    """The body of ``POST /containers/create``.
+    """The body of ``POST /containers/create``, with its own fingerprint among the labels.
 
     ``cores``: what the engine has; it refuses to promise more. ``daemon_inside``: the daemon is in the network itself
     and found by its name there; otherwise it is at the gateway.
     """
-    return {
+    body = {
         "Image": options.image,
         "Cmd": ["opencode", "serve", "--hostname", "0.0.0.0", "--port", str(OPENCODE_PORT)],
         "Env": [f"{name}={value}" for name, value in sorted(spec.env.items())],
@@ -138,7 +131,6 @@ def container_body(
         "WorkingDir": HOME,
         "Hostname": "sandbox",
         "StopSignal": "SIGTERM",
-        "Labels": {**names.labels(spec.workspace_id, spec.id), LABEL_SPEC: fingerprint(spec, options)},
         "HostConfig": {
             **_confinement(),
             **_bounds(spec, cores),
@@ -156,6 +148,7 @@ def container_body(
         },
         "NetworkingConfig": {"EndpointsConfig": {network.name: {}}},
     }
+    return {**body, "Labels": {**names.labels(spec.workspace_id, spec.id), LABEL_SPEC: fingerprint(body)}}
 
 
 def _confinement() -> dict[str, Any]:
@@ -201,14 +194,14 @@ def _bounds(spec: SandboxSpec, cores: int) -> dict[str, Any]:
 def measuring_body(options: DockerOptions, names: Names, workspace_id: str, seconds: float) -> dict[str, Any]:
     """A container that writes how many bytes the workspace's disk takes, and removes itself.
 
-    It carries no sandbox's label, so nobody takes it for one.
+    Its labels name no sandbox, so nobody takes it for one; whatever labels the image has of its own.
     """
     return {
         "Image": options.image,
         "Entrypoint": ["timeout", f"{seconds:g}", "du", "--summarize", "--block-size=1", "--one-file-system", DISK],
         "Cmd": [],
         "User": USER,
-        "Labels": names.labels(workspace_id),
+        "Labels": {**names.labels(workspace_id), LABEL_SANDBOX: "", LABEL_SPEC: ""},
         "HostConfig": {
             **_confinement(),
             "Memory": 128 * 2**20,

@@ -35,9 +35,14 @@ class ForeignDirectory(Exception):
     """The directory carries another installation's mark."""
 
 
+def is_id(text: str) -> bool:
+    """Whether ``text`` is an identifier."""
+    return _ID.fullmatch(text) is not None
+
+
 def require_id(text: str) -> str:
     """``text`` if it is an identifier: only those ever become part of a path."""
-    if _ID.fullmatch(text) is None:
+    if not is_id(text):
         raise BackendRejected(f"{text!r} is not an identifier")
     return text
 

@@ -19,10 +19,10 @@ from docker import APIClient
 
 from backends.base import Address, BackendError, BackendRejected, BackendUnavailable, SandboxGone
 from backends.boxes import Boxes
-from backends.containerports import COMMAND, served
-from backends.containers import LABEL_SANDBOX, OPENCODE_PORT, Names
+from backends.containerports import ServedPorts
+from backends.containers import OPENCODE_PORT, Names
 from backends.disks import require_id
-from backends.engine import Conflict, Engine
+from backends.engine import Engine
 from backends.enginestream import answer, output
 from backends.health import is_healthy, patience
 from backends.images import Image
@@ -75,6 +75,7 @@ class DockerBackend:
         self._networks = Networks(self._engine, options, names)
         self._volumes = Volumes(self._engine, options, names)
         self._boxes = Boxes(self._engine, options, names, stop_grace)
+        self._ports = ServedPorts(self._engine, OPENCODE_PORT)
         self._start_timeout = start_timeout
         self._slots: dict[str, _Slot] = {}
 
@@ -98,17 +99,16 @@ class DockerBackend:
             try:
                 await self._networks.settle()
                 for box in await self._boxes.all():
-                    if LABEL_SANDBOX not in box.labels:  # it measured a disk for a daemon that was killed
+                    if not box.sandbox_id:  # it measured a disk for a daemon that was killed
                         await self._boxes.remove(box.id)
-                await self._image.fetch(lambda words: log.info(words))
-            except BackendRejected as error:
-                log.warning("sandboxes cannot be started yet", reason=str(error))
-                return
+                break
             except BackendError as error:
                 log.warning("the Docker engine is not ready", reason=str(error))
                 await trio.sleep(_AGAIN_SECONDS)
-            else:
-                return
+        try:
+            await self._image.fetch(lambda words: log.info(words))
+        except BackendError as error:  # the first start asks again
+            log.warning("sandboxes cannot be started yet", reason=str(error))
 
     async def check(self) -> None:
         """See :class:`backends.base.Backend`: the engine answers, has the runtime and the image."""
@@ -156,12 +156,12 @@ class DockerBackend:
     async def destroy_workspace(self, workspace_id: str) -> None:
         """See :class:`backends.base.Backend`."""
         boxes = await self._boxes.all(workspace=require_id(workspace_id))
-        if any(box.alive and LABEL_SANDBOX in box.labels for box in boxes):
+        if any(box.alive and box.sandbox_id for box in boxes):
             raise BackendUnavailable("a sandbox of the workspace still runs")
         for box in boxes:
             await self._boxes.remove(box.id)
-        await self._networks.remove(workspace_id)
         await self._volumes.remove_disk(workspace_id)
+        await self._networks.remove(workspace_id)
 
     async def inventory(self) -> Mapping[str, Observed]:
         """See :class:`backends.base.Backend`: containers, and homes whose container somebody removed."""
@@ -183,13 +183,7 @@ class DockerBackend:
     async def ports(self, sandbox_id: str) -> Sequence[int]:
         """See :class:`backends.base.Backend`. A program in the container reads the kernel's tables there."""
         found = await self._boxes.find(require_id(sandbox_id))
-        if found is None or found.state != "running":
-            return []
-        try:
-            tables = await self._engine.look(_read_tables, found.id)
-        except (SandboxGone, Conflict):  # it ended meanwhile
-            return []
-        return served(tables.decode("ascii", "replace"), OPENCODE_PORT)
+        return [] if found is None or found.state != "running" else await self._ports.of(found.id)
 
     async def disk_bytes(self, workspace_id: str) -> int | None:
         """See :class:`backends.base.Backend`."""
@@ -223,13 +217,14 @@ class DockerBackend:
         image = await self._image.id()
         network = await self._networks.ensure(spec.workspace_id)
         await self._volumes.ensure(spec.workspace_id, spec.id)
-        found = await self._boxes.usable(spec, network, image)
+        body = await self._boxes.body(spec, network, daemon_inside=self._networks.daemon_inside)
+        found = await self._boxes.usable(spec, body, network, image)
         if found is not None:
             await self._boxes.start(found.id, frozen=found.state == "paused")
             return found.id
         if image is None:
             raise self._image.missing()
-        made = await self._boxes.create(spec, network, daemon_inside=self._networks.daemon_inside)
+        made = await self._boxes.create(spec, body)
         await self._boxes.start(made)
         return made
 
@@ -254,12 +249,6 @@ class DockerBackend:
             f"opencode was not healthy within {self._start_timeout:g} s; "
             f"its output ends with: {' | '.join(lines) or 'nothing'}"
         )
-
-
-def _read_tables(client: APIClient, container_id: str) -> bytes:
-    made = client.exec_create(container_id, list(COMMAND), stderr=False)
-    said: bytes = client.exec_start(made["Id"])
-    return said
 
 
 async def _is_open(host: str, port: int) -> bool:

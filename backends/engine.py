@@ -29,9 +29,10 @@ T = TypeVar("T")
 # Questions take the engine milliseconds; while it starts several containers on a busy machine, a second or two.
 LOOK_SECONDS: Final = 10.0
 # To make, start and remove things: a start waits for the disk, a removal of a large volume for all its files.
-CHANGE_SECONDS: Final = 60.0
+CHANGE_SECONDS: Final = 30.0
 _LOOKS_AT_ONCE: Final = 4  # a question is mostly waiting; more would only queue inside the engine
 _CHANGES_AT_ONCE: Final = 8  # apart from questions, which would wait behind stops that use their whole grace
+_STOPS_AT_ONCE: Final = 16  # each may use its whole grace, and nobody's start should wait for that
 _FULL: Final = "no space left on device"
 _NO_ADDRESS: Final = "no available ipv4 addresses"
 
@@ -49,6 +50,7 @@ class Engine:
         self._kept = False  # whether clients are kept for the next call
         self._looks = trio.CapacityLimiter(_LOOKS_AT_ONCE)
         self._changes = trio.CapacityLimiter(_CHANGES_AT_ONCE)
+        self._stops = trio.CapacityLimiter(_STOPS_AT_ONCE)
 
     def __enter__(self) -> Engine:
         """Within the block, connections to the engine are kept for the next call."""
@@ -70,6 +72,11 @@ class Engine:
         """Have something done. It may be repeated, and cancelling waits for its end: nothing happens afterwards."""
         call = partial(self._call, CHANGE_SECONDS, order, *args, **kwargs)
         return await trio.to_thread.run_sync(call, limiter=self._changes)
+
+    async def wait_for(self, order: Callable[Concatenate[APIClient, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As :meth:`change`, for what takes its time by itself, such as a stop with a grace."""
+        call = partial(self._call, CHANGE_SECONDS, order, *args, **kwargs)
+        return await trio.to_thread.run_sync(call, limiter=self._stops)
 
     def _call(
         self, seconds: float, operation: Callable[Concatenate[APIClient, P], T], *args: P.args, **kwargs: P.kwargs

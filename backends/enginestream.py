@@ -34,18 +34,22 @@ async def answer(
     *,
     params: Mapping[str, str],
     headers: Mapping[str, str | bytes] | None = None,
+    body: bytes = b"",
     silence: float | None = None,
 ) -> AsyncGenerator[AsyncIterator[bytes], None]:
-    """The body of an answer with status 200, as it comes. ``silence``: seconds without a byte after which to give up.
+    """The body of an answer with status 200, as it comes.
 
-    Raises :class:`~backends.base.BackendError`, also while the body is read.
+    ``body``, if any, is JSON. ``silence``: seconds without a byte after which to give up. Raises
+    :class:`~backends.base.BackendError`, also while the body is read.
     """
-    fields = {"Host": "engine", "Connection": "close", "Content-Length": "0", **(headers or {})}
+    fields = {"Host": "engine", "Connection": "close", "Content-Length": str(len(body)), **(headers or {})}
+    if body:
+        fields["Content-Type"] = "application/json"
     head = [(name.encode(), text.encode() if isinstance(text, str) else text) for name, text in fields.items()]
     request = h11.Request(method=method, target=f"{path}?{urlencode(params)}", headers=head)
     conversation = _Conversation(await _connect(host), silence)
     try:
-        response = await conversation.ask(request)
+        response = await conversation.ask(request, body)
         async with aclosing(conversation.body()) as pieces:
             if response.status_code != 200:
                 raise from_answer(response.status_code, _message(b"".join([piece async for piece in pieces])))
@@ -75,9 +79,10 @@ class _Conversation:
         self._silence = math.inf if silence is None else silence
         self._wire = h11.Connection(h11.CLIENT)
 
-    async def ask(self, request: h11.Request) -> h11.Response:
+    async def ask(self, request: h11.Request, body: bytes) -> h11.Response:
         """Send it; the head of the answer, which the engine sends before it has anything to say."""
-        data = (self._wire.send(request) or b"") + (self._wire.send(h11.EndOfMessage()) or b"")
+        events = (request, h11.Data(body), h11.EndOfMessage())
+        data = b"".join(self._wire.send(event) or b"" for event in events)
         try:
             with trio.fail_after(LOOK_SECONDS):
                 await self.stream.send_all(data)

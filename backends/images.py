@@ -77,7 +77,8 @@ class Image:
                 self._failure = ""
             except BackendError as error:
                 self._failure = str(error)
-                raise self.missing() from error
+                kind = BackendUnavailable if isinstance(error, BackendUnavailable) else BackendRejected
+                raise kind(str(self.missing())) from error
             log.info("sandbox image fetched", image=self.name)
 
     async def _pull(self, progress: Callable[[str], None]) -> None:
@@ -93,11 +94,17 @@ class Image:
         async with request as pieces, aclosing(objects(pieces)) as messages:
             async for message in messages:
                 if "error" in message:
-                    raise BackendUnavailable(" ".join(str(message["error"]).split()))
+                    raise _refusal(" ".join(str(message["error"]).split()))
                 layers.hear(message)
                 if trio.current_time() - told >= _TELL_SECONDS:
                     told = trio.current_time()
                     progress(f"fetching the image {self.name}{layers.words()}")
+
+
+def _refusal(words: str) -> BackendError:
+    """What the registry said: no for good, or not now."""
+    final = ("unknown", "not found", "denied", "unauthorized", "no basic auth", "does not exist")
+    return (BackendRejected if any(word in words.lower() for word in final) else BackendUnavailable)(words)
 
 
 class Layers:

@@ -8,6 +8,7 @@ itself is reached at the network's gateway, which is the machine's own address t
 from __future__ import annotations
 
 import re
+from functools import partial
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,10 @@ class Networks:
         """Find out where the daemon is, and stand again where it stood before it was started anew."""
         await self._find_own()
         for found in await self._list():
-            await self._stand(_network(found), found)
+            try:
+                await self._stand(_network(found))
+            except BackendRejected as error:  # one that somebody has spoilt hinders no other
+                log.warning("a workspace's network cannot be used", network=found.get("Name"), reason=str(error))
 
     async def ensure(self, workspace_id: str) -> Network:
         """The workspace's network, made if it is not there, with the daemon in it or at its gateway."""
@@ -77,9 +81,9 @@ class Networks:
                 found = await self._list(workspace=workspace_id, egress=self._options.egress)
             if not found:
                 raise BackendUnavailable("the workspace's network vanished while it was made")
-            network = _network(found[0])
-            await self._stand(network, found[0])
-            return network
+        network = _network(found[0])
+        await self._stand(network)
+        return network
 
     async def remove(self, workspace_id: str) -> None:
         """Remove the workspace's networks. None is success."""
@@ -105,11 +109,11 @@ class Networks:
         if found is None:
             return None
         try:
-            await self._engine.look(APIClient.inspect_container, found)
+            about = await self._engine.look(APIClient.inspect_container, found)
         except SandboxGone:  # of another engine: this one's networks are reached as from outside
             log.warning("the daemon runs in a container of another engine", container=found[:12])
             return None
-        return found
+        return None if about["HostConfig"].get("NetworkMode") == "host" else found
 
     async def _list(self, **wanted: str) -> list[dict[str, Any]]:
         filters = self._names.filters(**wanted)
@@ -138,16 +142,19 @@ class Networks:
             "the operator can give more by AGENT_NETWORKS"
         )
 
-    async def _stand(self, network: Network, found: Mapping[str, Any]) -> None:
+    async def _stand(self, network: Network) -> None:
         if self._own is None:
             self._gateways[network.id] = network.gateway
-            return
-        if self._own in (found.get("Containers") or {}):
             return
         inside = await self._engine.look(APIClient.inspect_network, network.id)
         if self._own in (inside.get("Containers") or {}):
             return
-        await self._engine.change(APIClient.connect_container_to_network, self._own, network.id, aliases=[PROXY_NAME])
+        connect = partial(APIClient.connect_container_to_network, aliases=[PROXY_NAME])
+        try:
+            await self._engine.change(connect, self._own, network.id)
+        except BackendRejected as error:
+            if "already exists in network" not in str(error):  # two of us did it at once, or an answer was lost
+                raise
 
     async def _leave(self, network_id: str) -> None:
         if self._own is None:

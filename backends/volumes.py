@@ -9,6 +9,7 @@ from docker import APIClient
 
 from backends.base import BackendRejected, SandboxGone
 from backends.containers import LABEL_SANDBOX, LABEL_WORKSPACE, measuring_body
+from backends.disks import is_id
 from backends.diskuse import Measures
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from backends.engine import Engine
 
 _MEASURE_SECONDS: Final = 3.0  # a person waits for the answer in a dialog, and it is a courtesy there
+_LOOK: Final = 0.1  # seconds between looks at the program; most disks take less
 _REMOVE_SECONDS: Final = 10.0  # for the container that measured, whoever is in a hurry
 
 
@@ -50,7 +52,7 @@ class Volumes:
         return {
             found[LABEL_SANDBOX]: found[LABEL_WORKSPACE]
             for found in labels
-            if self._names.ours(found) and LABEL_SANDBOX in found
+            if self._names.ours(found) and is_id(found.get(LABEL_SANDBOX, "")) and is_id(found.get(LABEL_WORKSPACE, ""))
         }
 
     async def disk_bytes(self, workspace_id: str) -> int | None:
@@ -92,8 +94,11 @@ class Volumes:
 
     async def _result(self, container_id: str) -> int | None:
         with trio.move_on_after(2 * _MEASURE_SECONDS):
-            ended: dict[str, Any] = await self._engine.look(APIClient.wait, container_id)
+            state: dict[str, Any] = {"Running": True}
+            while state["Running"]:
+                await trio.sleep(_LOOK)
+                state = (await self._engine.look(APIClient.inspect_container, container_id))["State"]
             said: bytes = await self._engine.look(APIClient.logs, container_id, stderr=False)
             number = said.split(maxsplit=1)[:1]
-            return int(number[0]) if ended["StatusCode"] == 0 and number else None
+            return int(number[0]) if state["ExitCode"] == 0 and number else None
         return None

@@ -42,7 +42,7 @@ from daemon.gateway.main_site import MainSite
 from daemon.gateway.revocation import Revocation
 from daemon.gateway.sandbox_pages import SandboxPages
 from daemon.gateway.sandbox_site import GrantKey, SandboxHosts, may_open
-from daemon.gateway.sites import Sites
+from daemon.gateway.sites import Inner, Sites
 from daemon.metrics import Metrics, serve_metrics
 from daemon.readiness import Readiness
 from daemon.sandboxes.activity import Activity
@@ -299,16 +299,17 @@ class _Daemon:
         main = MainSite(api, anthropic, TunnelSite(self.db, self.tunnels), self._ready)
         errors = (DatabaseUnavailable,)
         inner = ProxyOnly(anthropic, pages.misdirected)
+        networks = (settings.agent_networks,) if settings.backend == "docker" else ()
         sites = Sites(
             settings.base_domain, main, hosts.decide, pages.misdirected, pages.unavailable, errors,
-            inner=(proxy_host(self.proxy_url), inner),
+            inner=Inner(proxy_host(self.proxy_url), networks, inner),
         )  # fmt: skip
         service = Service(
             sites,
             self.metrics.http,
             settings.trusted_proxies,
             settings.base_scheme,
-            never_trusted=(settings.agent_networks,) if settings.backend == "docker" else (),
+            never_trusted=networks,
         )
         listener = Listener(service, sockets, most=connection_limit())
         if isinstance(self.backend, DockerBackend):

@@ -21,7 +21,7 @@ import httpx
 import psycopg
 import trio
 
-from backends.base import BackendError
+from backends.base import BackendError, BackendUnavailable
 from backends.program import find_program
 from backends.sockets import listeners
 from daemon.datadir import DataDirError, DataDirInUse, lock_data_dir
@@ -161,6 +161,8 @@ async def check_backend(context: Context) -> Finding:
             os.chmod(scratch, 0o711)  # as a sandbox's user, where the daemon is root, passes through DATA_DIR
             backend = make_backend(dataclasses.replace(context.settings, data_dir=Path(scratch)), new_id())
             await backend.check()
+    except BackendUnavailable as error:
+        raise CheckFailed(str(error), _engine_remedy(context.settings)) from None
     except (StartError, BackendError) as error:
         raise CheckFailed(f"{context.settings.backend} cannot start sandboxes", str(error)) from None
     if not isinstance(backend, ProcessBackend):
@@ -171,6 +173,15 @@ async def check_backend(context: Context) -> Finding:
             "apt-get install bubblewrap, on a machine that allows user namespaces; the log line above says why not",
         )
     return Finding("process, isolated by bubblewrap")
+
+
+def _engine_remedy(settings: Settings) -> str:
+    if settings.backend != "docker":
+        return "try again"
+    return (
+        f"start the Docker engine at {settings.docker_host} and let this user use its socket (the group docker), or "
+        "say by DOCKER_HOST where another one is"
+    )
 
 
 def _examine_containers(settings: Settings) -> Finding:

@@ -74,6 +74,9 @@ class Doors:
                 self._told.add(address)
                 log.warning("sandboxes do not reach this server yet", address=address, reason=error.strerror)
             return
+        shut = self._listener.open_door(sock, self._service)
+        if shut is None:  # it begins just now, or it ends
+            return
         self._told.discard(address)
+        self._open[address] = shut
         log.info("sandboxes reach this server", address=address, port=self._port)
-        self._open[address] = self._listener.open_door(sock, self._service)

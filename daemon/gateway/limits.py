@@ -32,6 +32,9 @@ DRAIN_SECONDS: Final = 10.0
 # A client that we took just before SIGTERM is about to send its first request: a round trip or two of a slow link.
 FRESH_SECONDS: Final = 1.0
 
+# Of one sandbox to this server, by the networks of containers: its agent needs a handful, and a flood of one must leave
+# room for people.
+MAX_CONNECTIONS_OF_SANDBOX: Final = 256
 # One connection costs two file descriptors (client and upstream) and about 30 KiB.
 MAX_CONNECTIONS: Final = 16384
 # File descriptors kept for the database, child processes, logs.

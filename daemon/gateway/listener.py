@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import resource
 import socket
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,7 +14,7 @@ import trio
 from daemon.gateway import limits
 from daemon.gateway.client import Client
 from daemon.gateway.connection import Service, serve_connection
-from daemon.gateway.origin import plain_address
+from daemon.gateway.origin import is_within, plain_address
 from daemon.gateway.replies import problem, reply_bytes
 from daemon.gateway.watch import Watch
 from daemon.wire.sockets import SocketStream
@@ -50,6 +51,14 @@ def connection_limit() -> int:
     return max(16, min(limits.MAX_CONNECTIONS, (files - limits.RESERVED_FILES) // 2))
 
 
+def _sandbox(peer: object, service: Service) -> str:
+    """The address of a sandbox that connects; empty for everybody else."""
+    if not service.never_trusted or not isinstance(peer, tuple):
+        return ""
+    address = plain_address(peer[0])
+    return address if is_within(address, service.never_trusted) else ""
+
+
 class Listener:
     """Accepts connections and serves each in a task of its own."""
 
@@ -60,6 +69,7 @@ class Listener:
         self._sockets = [trio.socket.from_stdlib_socket(sock) for sock in sockets]
         self._open = 0
         self._doors: dict[trio.socket.SocketType, Service] = {}
+        self._from_sandboxes: Counter[str] = Counter()  # connections, by the sandbox's address
         self._nurseries: tuple[trio.Nursery, trio.Nursery] | None = None  # of acceptors, of connections
         self._accepting = trio.CancelScope()
         self._connections = trio.CancelScope()
@@ -91,15 +101,16 @@ class Listener:
             self.watch.close()
         self._drained.set()
 
-    def open_door(self, sock: socket.socket, service: Service) -> Callable[[], None]:
+    def open_door(self, sock: socket.socket, service: Service) -> Callable[[], None] | None:
         """Accept at one more listening socket, for ``service``, until the function that is returned is called.
 
-        Connections count and are drained like all others. The socket is closed in the end, whatever happens.
+        Connections count and are drained like all others. The socket is closed in the end, whatever happens; at once,
+        and nothing is returned, while the listener does not run.
         """
         door = trio.socket.from_stdlib_socket(sock)
         if self._nurseries is None or self.service.draining:
             door.close()
-            return lambda: None
+            return None
         acceptors, connections = self._nurseries
         scope = trio.CancelScope()
         self._doors[door] = service
@@ -153,10 +164,13 @@ class Listener:
                     return
                 continue  # the client was gone before we took it
             sock = socket.socket(fileno=accepted.detach())
-            if self._open >= self._most:
+            sandbox = _sandbox(peer, service)
+            if self._open >= self._most or self._from_sandboxes[sandbox] >= limits.MAX_CONNECTIONS_OF_SANDBOX:
                 self._turn_away(sock)
             else:
                 self._open += 1
+                if sandbox:
+                    self._from_sandboxes[sandbox] += 1
                 connections.start_soon(self._serve, sock, peer, service, name="connection")
 
     def _turn_away(self, sock: socket.socket) -> None:
@@ -176,19 +190,26 @@ class Listener:
             client = self._client(sock, peer)
         except OSError:  # reset before we looked at it
             sock.close()
-            self._open -= 1
+            self._count_off(peer, service)
             return
         self.watch.add(client)
         clean = False
         try:
             clean = await serve_connection(client, service)
         finally:
-            self._open -= 1
+            self._count_off(peer, service)
             self.watch.remove(client)  # before the number of the descriptor is free for the next connection
             if clean:
                 client.stream.close()
             else:
                 client.stream.reset()
+
+    def _count_off(self, peer: object, service: Service) -> None:
+        self._open -= 1
+        if sandbox := _sandbox(peer, service):
+            self._from_sandboxes[sandbox] -= 1
+            if not self._from_sandboxes[sandbox]:
+                del self._from_sandboxes[sandbox]
 
     def _client(self, sock: socket.socket, peer: object) -> Client:
         stream = SocketStream(sock)

@@ -28,7 +28,8 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _trusted(text: str, networks: Networks) -> bool:
+def is_within(text: str, networks: Networks) -> bool:
+    """Whether an address is in one of the networks."""
     address = _parse(text)
     return address is not None and any(address in network for network in networks)
 
@@ -46,14 +47,14 @@ def client_origin(
     ``X-Forwarded-For`` is read from its right end while the writer of each entry is trusted; what an untrusted client
     wrote itself is never reached.
     """
-    if not trusted or not _trusted(peer, trusted) or _trusted(peer, never):
+    if not trusted or not is_within(peer, trusted) or is_within(peer, never):
         return peer, default_scheme
     client = peer
     for hop in reversed(_list(headers, b"x-forwarded-for")):
         if _parse(hop) is None:
             break
         client = plain_address(hop)
-        if not _trusted(client, trusted):
+        if not is_within(client, trusted):
             break
     schemes = _list(headers, b"x-forwarded-proto")
     scheme = schemes[-1].lower() if schemes else default_scheme

@@ -10,6 +10,7 @@ never act on one sandbox. A daemon that dies leaves the row, and the order with 
 from __future__ import annotations
 
 import os
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -27,7 +28,7 @@ from daemon.store import sandboxes as store
 from daemon.store import wishes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from backends.base import Backend, SandboxSpec
     from daemon.db.database import Database
@@ -44,9 +45,9 @@ _MARGIN_SECONDS: Final = 5.0  # a job whose lease was not renewed has ended so l
 _LOOK_SECONDS: Final = 5.0  # notifications may be lost; this bounds how long an order then waits
 _MOST_JOBS: Final = 64  # claimed by one statement
 _LAST_SECONDS: Final = 2.0  # for giving the leases back at the end; they run out by themselves
-# opencode's start takes a core for some seconds; more at once than there are cores would only all be late, and
+# opencode's start takes a core for some seconds; many more at once than there are cores would only all be late, and
 # everybody else with them. Sixteen at most, because the disk is shared.
-STARTS: Final = min(16, max(2, os.cpu_count() or 2))
+STARTS: Final = min(16, max(2, os.cpu_count() or 2) + 1)
 _TELL_SECONDS: Final = 0.5  # between looks at how far a fetch is
 TRIES: Final = 3  # of a start, if the backend is unavailable; then a person should look
 _PAUSES: Final = (1.0, 5.0, 15.0, 60.0)  # seconds between tries; the last for ever, where giving up is no way out
@@ -97,6 +98,7 @@ class Lifecycle:
         self._deadlines = deadlines or Deadlines()
         self._jobs: dict[str, _Job] = {}
         self._starts = trio.CapacityLimiter(STARTS)
+        self._turns: dict[str, trio.CapacityLimiter] = {}
         self._wake = trio.Event()
         self._disks = WorkspaceDisks(db, backend, self._deadlines)
         notifications.subscribe("sandbox", lambda _words: self._wake.set())
@@ -229,7 +231,7 @@ class Lifecycle:
         for attempt in range(TRIES):
             try:
                 await self._fetch(row)
-                async with self._starts, within(self._deadlines.start, "the start"):
+                async with self._turn(row.workspace_id), self._starts, within(self._deadlines.start, "the start"):
                     await self._backend.ensure_running(self._spec(row))
             except BackendRejected as error:
                 reason = str(error)
@@ -243,6 +245,18 @@ class Lifecycle:
                 return await self._finish(row, status.RUNNING)
         await self._stop_remains(row)
         return await self._finish(row, status.FAILED, reason)
+
+    @asynccontextmanager
+    async def _turn(self, workspace_id: str) -> AsyncIterator[None]:
+        """A single workspace has all starts but one: if its sandboxes never get ready, others still start."""
+        turns = self._turns.setdefault(workspace_id, trio.CapacityLimiter(STARTS - 1))
+        try:
+            async with turns:
+                yield
+        finally:
+            about = turns.statistics()
+            if not about.borrowed_tokens and not about.tasks_waiting:
+                self._turns.pop(workspace_id, None)
 
     async def _fetch(self, row: SandboxRow) -> None:
         """Have what the start needs, and let people see what it waits for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,11 +24,22 @@ from backends.images import Layers
 from backends.networks import own_container
 from tests.backends.support import spec
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backends.base import SandboxSpec
+
 A, W = "a" * 16, "w" * 16
 NAMES = Names("i" * 16)
 OPTIONS = DockerOptions(image="image:tag")
 NETWORK = Network("n1", NAMES.network(W, "open"), "10.213.0.1")
 LABELS = {"cli-server.installation": "i" * 16, "cli-server.workspace": W}
+
+
+def spec_of(body: Mapping[str, Any]) -> str:
+    """The fingerprint that a container carries, which is that of everything but its labels."""
+    assert body["Labels"]["cli-server.spec"] == fingerprint({k: v for k, v in body.items() if k != "Labels"})
+    return str(body["Labels"]["cli-server.spec"])
 
 
 def test_a_sandbox_s_container() -> None:
@@ -41,7 +53,7 @@ def test_a_sandbox_s_container() -> None:
         "WorkingDir": "/home/agent",
         "Hostname": "sandbox",
         "StopSignal": "SIGTERM",
-        "Labels": {**LABELS, "cli-server.sandbox": A, "cli-server.spec": fingerprint(given, OPTIONS)},
+        "Labels": {**LABELS, "cli-server.sandbox": A, "cli-server.spec": spec_of(body)},
         "HostConfig": {
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
@@ -85,17 +97,25 @@ def test_what_the_operator_chooses() -> None:
     assert body["DnsOptions"] == ["timeout:1", "attempts:1"], "who asks waits for ten seconds otherwise"
 
 
-def test_a_fingerprint_tells_what_matters() -> None:
-    known = fingerprint(spec(A), OPTIONS)
-    assert known == fingerprint(spec(A), OPTIONS)
+def test_a_fingerprint_tells_one_container_from_another() -> None:
+    """Whatever it is in which they differ: what is tightened later must reach the ones that are there."""
+
+    def made(
+        given: SandboxSpec | None = None, options: DockerOptions = OPTIONS, cores: int = 8, inside: bool = False
+    ) -> str:
+        return spec_of(container_body(given or spec(A), options, NAMES, NETWORK, cores=cores, daemon_inside=inside))
+
+    assert made() == made()
     others = [
-        fingerprint(spec(A, password="other"), OPTIONS),
-        fingerprint(spec(A, MORE="1"), OPTIONS),
-        fingerprint(spec(A), DockerOptions(image="image:tag", egress="proxy")),
-        fingerprint(spec(A), DockerOptions(image="image:tag", runtime="runsc")),
+        made(spec(A, password="other")),
+        made(spec(A, MORE="1")),
+        made(options=DockerOptions(image="image:tag", egress="proxy")),
+        made(options=DockerOptions(image="image:tag", runtime="runsc")),
+        made(cores=1),
+        made(inside=True),
     ]
-    assert len({known, *others}) == 5
-    assert "password" not in known
+    assert len({made(), *others}) == 7
+    assert "password" not in made()
 
 
 def test_a_workspace_s_network() -> None:
@@ -113,7 +133,9 @@ def test_a_workspace_s_network() -> None:
 
 def test_the_container_that_measures_a_disk_may_do_nothing_else() -> None:
     body = measuring_body(OPTIONS, NAMES, W, 3)
-    assert body["Labels"] == LABELS, "no sandbox's label: nobody takes it for one"
+    assert body["Labels"] == {**LABELS, "cli-server.sandbox": "", "cli-server.spec": ""}, (
+        "also where its image has some"
+    )
     assert body["HostConfig"]["NetworkMode"] == "none"
     assert body["HostConfig"]["Mounts"][0]["ReadOnly"] is True
     assert body["User"] == "1000:1000"

@@ -7,13 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
-from backends.base import BackendRejected, Limits, Observed, SandboxSpec
+from backends.base import BackendRejected, BackendUnavailable, Limits, Observed, SandboxSpec
 from backends.containers import OPENCODE_PORT, Names
 from tests.backends.support import PASSWORD, WORKSPACE, run_inside, spec, until
 from tests.backends.test_docker_tenants import strange_container
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from backends.base import Backend
     from tests.backends.kinds import Docker
 
@@ -161,22 +164,78 @@ async def test_other_limits_make_another_container(docker_kind: Docker) -> None:
         )
 
 
-async def test_a_second_container_with_its_labels(docker_kind: Docker) -> None:
-    """Somebody copied one, labels and all. One sandbox has one container."""
+async def test_a_container_of_an_image_that_was_made_from_a_sandbox(docker_kind: Docker) -> None:
+    """Containers have the labels of their image, and ``docker commit`` keeps those of the container.
+
+    That makes nobody's container a sandbox: it is not stopped, not removed, and no credentials are sent there.
+    """
     backend = docker_kind.backend()
+    names = Names(docker_kind.installation)
     async with backend.serve():
         address = await backend.ensure_running(spec())
-        about = docker_kind.container(A)
-        copy = docker_kind.client.create_container_from_config(
-            {"Image": docker_kind.image, "Labels": about["Config"]["Labels"]}, f"copy-{docker_kind.installation[:6]}"
-        )
-        assert await backend.inventory() == {A: Observed(A, WORKSPACE, running=True)}
-        assert await backend.address(A) == address
+        labels = docker_kind.container(A)["Config"]["Labels"]
+        body = {"Image": docker_kind.image, "Labels": labels, "Entrypoint": ["sleep", "1000"], "HostConfig": {"NetworkMode": "none"}}
+        theirs = docker_kind.client.create_container_from_config(body, f"theirs-{docker_kind.installation}")["Id"]
+        try:
+            docker_kind.client.start(theirs)
+            assert await backend.inventory() == {A: Observed(A, WORKSPACE, running=True)}
+            assert await backend.address(A) == address
+            await backend.pause(A)
+            assert await backend.address(A) is None
+            assert await backend.inventory() == {A: Observed(A, WORKSPACE, running=False)}
+            await backend.ensure_running(spec(MORE="1"))
+            await backend.destroy(A, WORKSPACE)
+            assert docker_kind.client.inspect_container(theirs)["State"]["Running"] is True
+        finally:
+            docker_kind.client.remove_container(theirs, force=True)
+        await backend.destroy_workspace(WORKSPACE)
+        assert docker_kind.named() == set()
+        assert names.home(A) not in docker_kind.named()
+
+
+async def test_what_carries_half_of_our_labels_stops_nobody(docker_kind: Docker) -> None:
+    """A list that one strange thing makes impossible would leave all sandboxes without a reconciler."""
+    backend = docker_kind.backend()
+    labels = {"cli-server.installation": docker_kind.installation, "cli-server.sandbox": A}
+    body = {"Image": docker_kind.image, "Labels": labels}
+    strange = docker_kind.client.create_container_from_config(body, f"strange-{docker_kind.installation}")["Id"]
+    volume = docker_kind.client.create_volume(f"strange-{docker_kind.installation}", labels=labels)["Name"]
+    try:
+        async with backend.serve():
+            assert await backend.inventory() == {}
+            await backend.ensure_running(spec())
+            assert (await backend.inventory()).keys() == {A}
+            await backend.destroy(A, WORKSPACE)
+            await backend.destroy_workspace(WORKSPACE)
+    finally:
+        docker_kind.client.remove_container(strange, force=True)
+        docker_kind.client.remove_volume(volume)
+
+
+async def test_a_sandbox_that_floods_who_asks_for_its_ports(docker_kind: Docker) -> None:
+    """The program that reads them is in the sandbox's hands: it may say more than fits, or nothing for ever."""
+    backend = docker_kind.backend()
+    async with backend.serve():
         await backend.ensure_running(spec())
-        assert len(docker_kind.containers()) == 1
-        assert not docker_kind.client.containers(all=True, filters={"id": copy["Id"]}) or (
-            docker_kind.container(A)["Id"] == copy["Id"]
-        )
+        other = await backend.ensure_running(spec("b" * 16))
+        for command in (("/usr/bin/yes",), ("/bin/sh", "-c", "while :; do echo; sleep 0.2; done")):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("backends.containerports.COMMAND", command)
+                patch.setattr("backends.containerports._SECONDS", 1.0)
+                with trio.fail_after(10):
+                    async with trio.open_nursery() as nursery:
+                        for _ in range(8):
+                            nursery.start_soon(_refused, backend.ports)
+                        assert await backend.address("b" * 16) == other, "nobody else waits for it"
+        assert await backend.ports("b" * 16) == []
+        for sandbox_id in (A, "b" * 16):
+            await backend.destroy(sandbox_id, WORKSPACE)
+        await backend.destroy_workspace(WORKSPACE)
+
+
+async def _refused(ports: Callable[[str], Awaitable[object]]) -> None:
+    with pytest.raises(BackendUnavailable):
+        await ports(A)
 
 
 async def test_deleting_leaves_nothing(docker_kind: Docker) -> None:
