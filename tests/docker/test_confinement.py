@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from daemon.db.cluster import PORT as DATABASE_PORT
-from tests.support.engine import docker_product
+from tests.support.engine import docker_product, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.support.engine import DockerProduct
     from tests.support.visitor import Visitor
@@ -96,14 +95,6 @@ class Cell:
 
     def reason(self) -> str:
         return str(self.visitor.api("GET", f"/api/sandboxes/{self.id}")["statusReason"] or "")
-
-
-def until(condition: Callable[[], bool], seconds: float, what: Callable[[], object]) -> None:
-    """Wait for it; ``what`` tells what there is instead."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

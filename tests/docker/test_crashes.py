@@ -6,23 +6,20 @@ Nothing of somebody else is touched, whatever it is called.
 from __future__ import annotations
 
 import itertools
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from backends.containers import LABEL_INSTALLATION, LABEL_SANDBOX, LABEL_WORKSPACE
 from daemon.ids import new_id
-from tests.support.engine import IMAGE, DockerProduct, Engine, docker_product
+from tests.support.engine import IMAGE, DockerProduct, Engine, docker_product, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.support.visitor import Visitor
 
-pytestmark = pytest.mark.timeout(240)
 _numbers = itertools.count(1)
-LEASE_SECONDS = 40.0  # a dead daemon's orders are taken over after 30
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +48,6 @@ def visitor(made: DockerProduct) -> Visitor:
 
 def workspace_of(visitor: Visitor) -> str:
     return str(visitor.api("GET", "/api/workspaces")[0]["id"])
-
-
-def until(condition: Callable[[], bool], seconds: float, what: Callable[[], object]) -> None:
-    """Wait for it; ``what`` tells what there is instead."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
 
 
 def usable(visitor: Visitor, sandbox_id: str) -> bool:
@@ -108,10 +97,10 @@ def test_killed_in_every_status(made: DockerProduct, visitor: Visitor) -> None:
     assert usable(visitor, before["running"])
     assert visitor.status(before["paused"]) == "paused"
     for sandbox in (half, fresh, before["resuming"]):
-        visitor.wait_for(sandbox, "running", seconds=LEASE_SECONDS + 40)
+        visitor.wait_for(sandbox, "running")  # after half a minute, when the dead daemon's lease has run out
         assert usable(visitor, sandbox)
-    visitor.wait_for(before["pausing"], "paused", seconds=LEASE_SECONDS)
-    visitor.wait_for(before["deleting"], "gone", seconds=LEASE_SECONDS)
+    visitor.wait_for(before["pausing"], "paused")
+    visitor.wait_for(before["deleting"], "gone")
     assert started(made, before["running"]) == running
     everything = {*before.values(), half, fresh} - {before["deleting"]}
     for sandbox in everything:

@@ -16,7 +16,7 @@ from tests.support.product import STOP_SECONDS, Product
 from tests.support.rows import database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.visitor import Visitor
@@ -26,6 +26,7 @@ _COMMAND_SECONDS: Final = 100.0  # of one command; an engine that starts many co
 _KINDS: Final = {"container": ("ps", "-aq", "--no-trunc"), "volume": ("volume", "ls", "-q"),
                  "network": ("network", "ls", "-q", "--no-trunc")}  # fmt: skip
 _REMOVE: Final = {"container": ("rm", "-fv"), "volume": ("volume", "rm", "-f"), "network": ("network", "rm")}
+_PATIENCE: Final = 150.0  # for a sandbox that starts while other tests have the machine: three tries, at worst
 _GONE_SECONDS: Final = 60.0  # until deleted workspaces have gone: twenty sandboxes have to be stopped
 
 
@@ -92,6 +93,7 @@ class DockerProduct(Product):
     def visitor(self) -> Visitor:
         """A browser without cookies. It is used at the end to delete what it made."""
         self.visitors.append(super().visitor())
+        self.visitors[-1].patience = _PATIENCE
         return self.visitors[-1]
 
     def containers(self, sandbox_id: str) -> list[str]:
@@ -124,10 +126,11 @@ class DockerProduct(Product):
                 for workspace in visitor.api("GET", "/api/workspaces", expect=(200, 401)):
                     if isinstance(workspace, dict) and workspace["role"] == "owner":
                         visitor.api("DELETE", f"/api/workspaces/{workspace['id']}", expect=(204, 404))
-        deadline = time.monotonic() + _GONE_SECONDS
-        while any(left := self.left().values()):
-            assert time.monotonic() < deadline, f"workspaces were deleted, and this stays: {self.described()} {left}"
-            time.sleep(0.2)
+        until(
+            lambda: not any(self.left().values()),
+            _GONE_SECONDS,
+            lambda: f"workspaces were deleted, and this stays: {self.described()}",
+        )
 
     def described(self) -> list[str]:
         """Names of everything that carries its label."""
@@ -149,6 +152,14 @@ class DockerProduct(Product):
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def until(condition: Callable[[], bool], seconds: float, what: Callable[[], object]) -> None:
+    """Wait for it; ``what`` tells what there is instead."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -43,12 +43,16 @@ class UnexpectedAnswer(AssertionError):
 
 @dataclass
 class Visitor:
-    """One browser. ``port`` is the daemon's listener, ``domain`` its ``BASE_DOMAIN``."""
+    """One browser. ``port`` is the daemon's listener, ``domain`` its ``BASE_DOMAIN``.
+
+    ``patience``: seconds until a sandbox has the status that is waited for.
+    """
 
     port: int
     domain: str = "localhost"
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     username: str = ""
+    patience: float = 60.0
 
     def request(
         self,
@@ -120,8 +124,9 @@ class Visitor:
         found = self.api("GET", f"/api/sandboxes/{sandbox_id}", expect=(200, 404))
         return str(found["status"]) if "id" in found else "gone"
 
-    def wait_for(self, sandbox_id: str, *statuses: str, seconds: float = 60.0) -> str:
+    def wait_for(self, sandbox_id: str, *statuses: str, seconds: float | None = None) -> str:
         """Wait until the sandbox's status is one of ``statuses``. Raises :class:`UnexpectedAnswer` with its reason."""
+        seconds = self.patience if seconds is None else seconds
         deadline = time.monotonic() + seconds
         while True:
             found = self.status(sandbox_id)
