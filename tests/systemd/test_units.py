@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backends import engine, process
 from daemon import cli
 from daemon.config import SETTINGS, load
 from daemon.gateway import limits
@@ -126,8 +127,11 @@ def test_the_limits_of_the_service_are_those_of_the_code() -> None:
     assert service["Type"] == ["notify"]
     assert int(service["LimitNOFILE"][0]) >= 2 * limits.MAX_CONNECTIONS + limits.RESERVED_FILES
     assert int(service["RestartPreventExitStatus"][0]) == cli._WRONG
-    assert int(service["TimeoutStopSec"][0]) >= 5 * limits.DRAIN_SECONDS, "and what docs/operating.md says"
-    assert "Allow 60 seconds" in (ROOT / "docs" / "operating.md").read_text()
+    seconds = int(service["TimeoutStopSec"][0])
+    assert seconds > limits.DRAIN_SECONDS + engine.CHANGE_SECONDS + process._STOP_ALL_SECONDS
+    assert f"Allow {seconds} seconds" in (ROOT / "docs" / "operating.md").read_text()
+    assert f"stop_grace_period: {seconds}s" in (ROOT / "docker" / "compose.yaml").read_text()
+    assert int(service["CPUWeight"][0]) > 100, "the default, with which it is one among its sandboxes"
     assert service["ExecStart"] == ["/opt/cli-server/venv/bin/cli-server serve"]
     assert f"DATA_DIR=/var/lib/{service['StateDirectory'][0]}" in service["Environment"]
 
