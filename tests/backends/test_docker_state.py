@@ -174,7 +174,12 @@ async def test_a_container_of_an_image_that_was_made_from_a_sandbox(docker_kind:
     async with backend.serve():
         address = await backend.ensure_running(spec())
         labels = docker_kind.container(A)["Config"]["Labels"]
-        body = {"Image": docker_kind.image, "Labels": labels, "Entrypoint": ["sleep", "1000"], "HostConfig": {"NetworkMode": "none"}}
+        body = {
+            "Image": docker_kind.image,
+            "Labels": labels,
+            "Entrypoint": ["sleep", "1000"],
+            "HostConfig": {"NetworkMode": "none"},
+        }
         theirs = docker_kind.client.create_container_from_config(body, f"theirs-{docker_kind.installation}")["Id"]
         try:
             docker_kind.client.start(theirs)
