@@ -34,9 +34,7 @@ export function Messages({ sandbox, role }: Here) {
           {failureWords(FAILED[failed.act], failed.error)}
         </Notice>
       )}
-      {isStarting(sandbox.status) && sandbox.statusReason !== null && (
-        <Notice>{sandbox.statusReason}</Notice>
-      )}
+      {isStarting(sandbox.status) && sandbox.statusReason !== null && <Notice>{sandbox.statusReason}</Notice>}
       {sandbox.status === "failed" && <Failure sandbox={sandbox} role={role} />}
       {sandbox.status === "offline" && <Offline sandbox={sandbox} role={role} />}
     </>
