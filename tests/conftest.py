@@ -111,6 +111,10 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "images": (_images_built, "make images"),
     "docker-compose": (lambda: find_compose() is not None, "apt-get install docker-compose"),
     "root": (lambda: _is_root() and find_program("ip") is not None, "apt-get install iproute2, and run as root"),
+    "dockerd": (
+        lambda: all(find_program(name) is not None for name in ("dockerd", "containerd", "mkfs.ext4")),
+        "apt-get install docker.io e2fsprogs",
+    ),
     "wrk": (lambda: find_program("wrk") is not None, "apt-get install wrk"),
 }
 

@@ -206,7 +206,7 @@ async def test_a_backend_that_is_not_there_yet(tmp_path: Path) -> None:
 
 async def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
     context = _context(tmp_path, BACKEND="docker", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
-    await _fails(checks.check_backend, context, "cannot be reached")
+    await _fails(checks.check_backend, context, "cannot be reached", f"unix://{tmp_path}/none.sock", "DOCKER_HOST")
 
 
 @pytest.mark.needs("docker")
