@@ -40,6 +40,7 @@ GIB = 2**30
 ENOUGH_SPACE, LEAST_SPACE = 5 * GIB, 1 * GIB
 # Beyond this, times in the web page are visibly wrong, and a ticket of 60 s loses a tenth of its life.
 MOST_SKEW = 5.0
+_MOUNTS = Path("/proc/self/mountinfo")
 _MOST_PORTS = 12  # in a line that somebody reads
 # A Date header has whole seconds, and is some network time old.
 DATE_ERROR = 1.0
@@ -186,7 +187,14 @@ def _engine_remedy(settings: Settings) -> str:
 
 def _examine_containers(settings: Settings) -> Finding:
     """In a thread. The gateway of a workspace's network is this machine, and so is what listens on every address."""
+    from backends.networks import own_container
+
     detail = f"docker, image {settings.agent_image}, egress {settings.agent_egress}"
+    if _MOUNTS.exists() and own_container(_MOUNTS.read_text()):
+        return warn(
+            f"{detail}; a server in a container does not see what listens on this machine, and sandboxes may reach it",
+            "on the machine itself, look at ss -ltn: docs/docker.md, What sandboxes reach",
+        )
     tables = "".join(
         Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6") if Path(f"/proc/net/{name}").exists()
     )
