@@ -40,6 +40,15 @@ def test_the_example_names_what_there_is() -> None:
     assert named <= used, "these would be ignored"
 
 
+def test_the_example_names_the_network_that_there_is() -> None:
+    (name,) = re.findall(r"name: \$\{NETWORK:-(.+)\}", COMPOSE)
+    assert name < "cli-server-", "else the engine takes a workspace's network as the way out"
+    assert f"#NETWORK={name}\n" in EXAMPLE
+    assert (
+        EXAMPLE.count("docker network inspect") == len(re.findall(rf"docker network inspect .* {name}\n", EXAMPLE)) == 1
+    )
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
     """A server with one user, ada."""
