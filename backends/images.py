@@ -77,8 +77,7 @@ class Image:
                 self._failure = ""
             except BackendError as error:
                 self._failure = str(error)
-                kind = BackendUnavailable if isinstance(error, BackendUnavailable) else BackendRejected
-                raise kind(str(self.missing())) from error
+                raise type(_refusal(str(error)))(str(self.missing())) from error
             log.info("sandbox image fetched", image=self.name)
 
     async def _pull(self, progress: Callable[[str], None]) -> None:
@@ -94,7 +93,7 @@ class Image:
         async with request as pieces, aclosing(objects(pieces)) as messages:
             async for message in messages:
                 if "error" in message:
-                    raise _refusal(" ".join(str(message["error"]).split()))
+                    raise BackendUnavailable(" ".join(str(message["error"]).split()))
                 layers.hear(message)
                 if trio.current_time() - told >= _TELL_SECONDS:
                     told = trio.current_time()
