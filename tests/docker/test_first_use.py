@@ -123,7 +123,9 @@ def _paused_and_resumed(page: Page, made: DockerProduct, sandbox: str) -> None:
     assert made.container(sandbox) == before
     assert made.shell(sandbox, "cat /data/disk0/there ~/here ~/project/typed") == "kept\nkept\nte42rm\n"
     host = visitor.open(sandbox)
-    (session,) = visitor.request("GET", host, "/session").json()
-    messages = visitor.request("GET", host, f"/session/{session['id']}/message").json()
-    assert any("Hello from the stand-in" in str(message) for message in messages)
+    said = [
+        visitor.request("GET", host, f"/session/{session['id']}/message").body.decode()
+        for session in visitor.request("GET", host, "/session").json()
+    ]
+    assert any("Hello from the stand-in" in messages for messages in said)
     assert visitor.request("GET", visitor.open(sandbox, f"{free_port()}-{sandbox}"), "/").status == 502

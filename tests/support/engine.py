@@ -27,6 +27,7 @@ _KINDS: Final = {"container": ("ps", "-aq", "--no-trunc"), "volume": ("volume", 
                  "network": ("network", "ls", "-q", "--no-trunc")}  # fmt: skip
 _REMOVE: Final = {"container": ("rm", "-fv"), "volume": ("volume", "rm", "-f"), "network": ("network", "rm")}
 _PATIENCE: Final = 150.0  # for a sandbox that starts while other tests have the machine: three tries, at worst
+_LAST_WORDS: Final = 6000  # bytes: some thirty lines of the log
 _GONE_SECONDS: Final = 60.0  # until deleted workspaces have gone: twenty sandboxes have to be stopped
 
 
@@ -143,6 +144,13 @@ class DockerProduct(Product):
         for kind, found in self.left().items():
             self.engine.remove(kind, *found)
 
+    def last_words(self) -> str:
+        """What the daemon and its sandboxes said last."""
+        said = [self.log[-_LAST_WORDS:], *self.described()]
+        for container in self.left()["container"]:
+            said.append(self.engine.docker("logs", "--tail", "20", container, check=False)[-_LAST_WORDS:])
+        return "\n".join(said)
+
     def close(self) -> None:
         """End the daemon, whatever state it is in."""
         if self.process is not None and self.process.poll() is None:
@@ -173,6 +181,9 @@ def docker_product(folder: Path, *, engine: Engine | None = None, **env: str) ->
     try:
         yield made
         made.delete_everything()
+    except BaseException:
+        print(made.last_words())  # pytest shows it with the failure; afterwards the containers are gone
+        raise
     finally:
         made.close()
         made.remove_by_hand()

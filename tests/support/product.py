@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -27,10 +28,10 @@ STOP_SECONDS = 40.0
 
 
 # Below those that the kernel gives out by itself, from 32,768 on: whoever asks for any port could get such a one next.
-# Each process that runs tests beside others has some of its own, and two runs of the tests begin at different ones.
-_PORTS = 1000
-_FIRST = 20_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_turns = itertools.count(os.getpid())
+# Each of up to four processes that share the tests has some of its own. Another run of the tests begins somewhere else.
+_PORTS = 3000
+_FIRST = 20_000 + _PORTS * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4)
+_turns = itertools.count(random.randrange(_PORTS))
 
 
 def free_port() -> int:
