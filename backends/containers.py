@@ -192,7 +192,7 @@ def _bounds(spec: SandboxSpec, cores: int) -> dict[str, Any]:
 
 
 def measuring_body(options: DockerOptions, names: Names, workspace_id: str, seconds: float) -> dict[str, Any]:
-    """A container that writes how many bytes the workspace's disk takes, and removes itself.
+    """A container that writes how many bytes the workspace's disk takes, and ends.
 
     Its labels name no sandbox, so nobody takes it for one; whatever labels the image has of its own.
     """

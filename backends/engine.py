@@ -63,47 +63,44 @@ class Engine:
 
     async def look(self, question: Callable[Concatenate[APIClient, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Ask something that changes nothing. The deadline bounds the wait for a turn, too."""
-        call = partial(self._call, LOOK_SECONDS, question, *args, **kwargs)
+        call = partial(self._call, LOOK_SECONDS, lambda client: question(client, *args, **kwargs))
         with trio.move_on_after(LOOK_SECONDS + 1):
             return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._looks)
         raise BackendUnavailable(f"the Docker engine does not answer within {LOOK_SECONDS:g} s")
 
     async def change(self, order: Callable[Concatenate[APIClient, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Have something done. It may be repeated, and cancelling waits for its end: nothing happens afterwards."""
-        call = partial(self._call, CHANGE_SECONDS, order, *args, **kwargs)
-        return await trio.to_thread.run_sync(call, limiter=self._changes)
+        return await self._have_done(self._changes, lambda client: order(client, *args, **kwargs))
 
     async def wait_for(self, order: Callable[Concatenate[APIClient, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As :meth:`change`, for what takes its time by itself, such as a stop with a grace."""
-        call = partial(self._call, CHANGE_SECONDS, order, *args, **kwargs)
-        return await trio.to_thread.run_sync(call, limiter=self._stops)
+        return await self._have_done(self._stops, lambda client: order(client, *args, **kwargs))
 
-    def _call(
-        self, seconds: float, operation: Callable[Concatenate[APIClient, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _have_done(self, limiter: trio.CapacityLimiter, order: Callable[[APIClient], T]) -> T:
+        return await trio.to_thread.run_sync(partial(self._call, CHANGE_SECONDS, order), limiter=limiter)
+
+    def _call(self, seconds: float, operation: Callable[[APIClient], T]) -> T:
         try:
             try:
-                return self._with_client(seconds, operation, *args, **kwargs)
+                return self._with_client(seconds, operation)
             except requests.exceptions.ConnectionError as error:
                 if _is_late(error):
                     raise
                 # An engine that was restarted since has closed the connections that we kept. Everything we ask for
                 # may be asked for twice.
                 self._drop_idle()
-                return self._with_client(seconds, operation, *args, **kwargs)
+                return self._with_client(seconds, operation)
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError) as error:
             raise in_our_words(error) from error
 
-    def _with_client(
-        self, seconds: float, operation: Callable[Concatenate[APIClient, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def _with_client(self, seconds: float, operation: Callable[[APIClient], T]) -> T:
         try:
             client = self._idle.pop()
         except IndexError:
             client = self._new_client(seconds)
         client.timeout = seconds
         try:
-            result = operation(client, *args, **kwargs)
+            result = operation(client)
         except docker.errors.APIError:
             self._put_back(client)  # an answer like any other
             raise

@@ -341,7 +341,7 @@ class _Daemon:
 
 def _gateways(backend: DockerBackend, settings: Settings) -> frozenset[str]:
     """Where sandboxes look for us and the public listener is not."""
-    return frozenset() if settings.listen.host in ("", "0.0.0.0", "::") else backend.gateways - {settings.listen.host}
+    return frozenset() if settings.listen.everywhere else backend.gateways - {settings.listen.host}
 
 
 async def _second_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

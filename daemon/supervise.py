@@ -86,6 +86,20 @@ async def supervise(
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
+async def beside(companion: Callable[[], Awaitable[None]], work: Callable[[], Awaitable[None]]) -> None:
+    """Do ``work`` while ``companion`` runs beside it, which ends with it. An error of ``work`` is raised as it is."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(companion)
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - raised outside the nursery, which would make a group of it
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
 @dataclass(slots=True)
 class _Start:
     """One way to call a service, whether it reports its start or not."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import trio
 
+from daemon.supervise import beside
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
@@ -87,12 +89,7 @@ class Manager:
     async def patiently(self, status: str, function: Callable[[], Awaitable[None]]) -> None:
         """Run a part of the start that may take longer than the manager allows for one, and keep it waiting."""
         await self.status(status)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ask_for_time)
-            failure = await _failure(function)
-            nursery.cancel_scope.cancel()
-        if failure is not None:  # outside of the nursery, which would put it into a group
-            raise failure
+        await beside(self._ask_for_time, function)
 
     async def _ask_for_time(self) -> None:
         while True:
@@ -118,14 +115,6 @@ NO_MANAGER: Final = Manager()
 
 def _status(text: str) -> str:
     return f"STATUS={' '.join(text.split())}"
-
-
-async def _failure(function: Callable[[], Awaitable[None]]) -> Exception | None:
-    try:
-        await function()
-    except Exception as error:  # noqa: BLE001 - raised again by who called
-        return error
-    return None
 
 
 def take_manager(environ: MutableMapping[str, str], pid: int) -> Manager:

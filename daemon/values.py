@@ -26,6 +26,11 @@ class Endpoint:
     host: str
     port: int
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is every address, of one family at least."""
+        return self.host in ("", "0.0.0.0", "::")
+
 
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+")
 _DURATION_PART = re.compile(r"([0-9.]+)([dhms])")

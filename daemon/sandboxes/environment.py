@@ -70,8 +70,6 @@ def derived_proxy_url(settings: Settings) -> str:
         return settings.anthropic_proxy_url
     if settings.backend == "docker":
         return f"http://{PROXY_NAME}:{settings.listen.port}/proxy/anthropic"
-    host = settings.listen.host
-    if host in ("", "0.0.0.0", "::"):
-        host = "127.0.0.1"
+    host = "127.0.0.1" if settings.listen.everywhere else settings.listen.host
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{settings.listen.port}/proxy/anthropic"

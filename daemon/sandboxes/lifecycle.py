@@ -26,6 +26,7 @@ from daemon.sandboxes.deadlines import Deadlines, within
 from daemon.sandboxes.workspace_disks import WorkspaceDisks
 from daemon.store import sandboxes as store
 from daemon.store import wishes
+from daemon.supervise import beside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -261,17 +262,12 @@ class Lifecycle:
     async def _fetch(self, row: SandboxRow) -> None:
         """Have what the start needs, and let people see what it waits for."""
         words: list[str] = []
-        failure: BackendError | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tell, row, words)
-            try:
-                async with within(self._deadlines.fetch, "fetching the image"):
-                    await self._backend.fetch(words.append)
-            except BackendError as error:  # raised outside the nursery, which would make a group of it
-                failure = error
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+
+        async def fetch() -> None:
+            async with within(self._deadlines.fetch, "fetching the image"):
+                await self._backend.fetch(words.append)
+
+        await beside(partial(self._tell, row, words), fetch)
 
     async def _tell(self, row: SandboxRow, words: list[str]) -> None:
         while True:

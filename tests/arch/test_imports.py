@@ -21,7 +21,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.cookies": (),
     "daemon.datadir": (),
     "daemon.supervise": (),
-    "daemon.systemd": (),
+    "daemon.systemd": ("daemon.supervise",),
     "daemon.logs": (),
     "daemon.pages": (),
     "daemon.wire": (),

@@ -7,8 +7,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.chromium import artifact, chromium
-from tests.support.machine import Machine, lives, machine
+from tests.support.machine import Machine, lives, local_server, machine
 from tests.support.opencode_page import OPENCODE_MILLISECONDS, OPERATOR_KEY, prompt, stand_in, terminal, wait_for_page
-from tests.support.product import ROOT, Product, product
+from tests.support.product import Product, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,18 +44,6 @@ def joined(made: Product, username: str, laptop: Machine) -> tuple[Visitor, str]
     (sandbox,) = visitor.api("GET", f"/api/workspaces/{workspace}/sandboxes")
     visitor.wait_for(sandbox["id"], "running")
     return visitor, str(sandbox["id"])
-
-
-@contextmanager
-def local_server() -> Iterator[int]:
-    """What says of itself that it is a healthy opencode, and is silent when it has nothing to say; its port."""
-    command = [sys.executable, "-m", "tests.standins.http_local", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        try:
-            yield int(child.stdout.readline().rpartition(":")[2].strip(" /\n"))
-        finally:
-            child.terminate()
 
 
 @dataclass

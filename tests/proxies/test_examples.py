@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, Message, Request, TextMessage
 
 from tests.proxies.front import PATIENCE, Front, browser, certify, running
-from tests.support.machine import machine
-from tests.support.product import ROOT, Product, free_port
+from tests.support.machine import local_server, machine
+from tests.support.product import Product, free_port
 from tests.support.visitor import PAGE
 from tests.systemd.manager import GIVE_SOCKETS, OPENCODE_BIN
 
@@ -80,18 +79,6 @@ def site(kind: str, folder: Path, database_url: str) -> Iterator[Site]:
                 yield Site(made, front, context)
         finally:
             made.stop()
-
-
-@contextmanager
-def local_server() -> Iterator[int]:
-    """What a machine that joins has in the place of opencode; its port."""
-    command = [sys.executable, "-m", "tests.standins.http_local", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        try:
-            yield int(child.stdout.readline().rpartition(":")[2].strip(" /\n"))
-        finally:
-            child.terminate()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -63,6 +63,8 @@ class Composition:
             "PORT": str(self.port),
             "DOCKER_GID": str(os.stat(SOCKET).st_gid),
             "SECRETS": str(self.folder / "secrets"),
+            # Of its own, and before the names of workspaces' networks: compositions run beside each other.
+            "NETWORK": f"a-{self.name}",
             "LOG_LEVEL": "debug",
             **self.settings,
         }

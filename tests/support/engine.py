@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backends.containers import LABEL_INSTALLATION, Names
 from daemon.db.migrate import installation_id
-from tests.support.product import STOP_SECONDS, Product
+from tests.support.product import Product
 from tests.support.rows import database
 
 if TYPE_CHECKING:
@@ -150,16 +150,6 @@ class DockerProduct(Product):
         for container in self.left()["container"]:
             said.append(self.engine.docker("logs", "--tail", "20", container, check=False)[-_LAST_WORDS:])
         return "\n".join(said)
-
-    def close(self) -> None:
-        """End the daemon, whatever state it is in."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
 
 
 def until(condition: Callable[[], bool], seconds: float, what: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.conftest import find_opencode
+from tests.conftest import ROOT, find_opencode
 from tests.support.product import free_port
 
 if TYPE_CHECKING:
@@ -130,3 +130,15 @@ def lives(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+@contextmanager
+def local_server() -> Iterator[int]:
+    """What says of itself that it is a healthy opencode, and is silent when it has nothing to say; its port."""
+    command = [sys.executable, "-m", "tests.standins.http_local", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            yield int(child.stdout.readline().rpartition(":")[2].strip(" /\n"))
+        finally:
+            child.terminate()

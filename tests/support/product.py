@@ -129,6 +129,17 @@ class Product:
         self.process.kill()
         self.process.wait(STOP_SECONDS)
 
+    def close(self) -> None:
+        """End it, in whatever state it is."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
     def visitor(self) -> Visitor:
         """A browser without cookies."""
         return Visitor(self.port, self.domain)
@@ -142,13 +153,7 @@ def product(folder: Path, **env: str) -> Iterator[Product]:
     try:
         yield made
     finally:
-        if made.process is not None and made.process.poll() is None:
-            made.process.send_signal(signal.SIGTERM)
-            try:
-                made.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                made.process.kill()
-                made.process.wait()
+        made.close()
 
 
 def processes_of(folder: Path) -> list[int]:

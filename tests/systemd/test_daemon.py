@@ -40,13 +40,7 @@ def ended(made: Product) -> Iterator[Product]:
     try:
         yield made
     finally:
-        if made.process is not None and made.process.poll() is None:
-            made.process.terminate()
-            try:
-                made.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                made.process.kill()
-                made.process.wait()
+        made.close()
 
 
 def activated(folder: Path, listening: socket.socket, **env: str) -> Product:
