@@ -59,6 +59,7 @@ def test_from_registration_to_usage(tmp_path: Path) -> None:
 def _register(page: Page, made: DockerProduct) -> None:
     page.goto(made.url)
     page.get_by_role("link", name="Create an account").click()
+    page.get_by_text("this account becomes the admin").wait_for()  # the page before has a field of that name, too
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Create the account").click()
