@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_START_SECONDS: Final = 60.0  # from the container's start until opencode is healthy; 2 to 3 on an idle machine
+_START_SECONDS: Final = 60.0  # from the container's start until opencode is healthy; 2 on an idle machine
 _STOP_GRACE: Final = 10.0  # seconds from SIGTERM to SIGKILL, the engine's own default
 _LOOK: Final = 0.25  # seconds between looks at an opencode that is starting
 _REASON_LINES: Final = 5  # of opencode's output, in the reason of a failed start

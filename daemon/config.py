@@ -222,7 +222,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "AGENT_NETWORKS", values.network_pool, "10.213.0.0/16",
-        "an IPv4 network of at least /26", "addresses for the workspaces' networks, 64 for each (docker)",
+        "a private IPv4 network of at least /26 that nobody else comes from",
+        "addresses for the workspaces' networks, 64 for each (docker)",
     ),
     Setting(
         "OPENCODE_BIN", values.one_line, "opencode",

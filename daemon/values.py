@@ -43,6 +43,8 @@ _BYTES = {
     "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
 }  # fmt: skip
 
+# RFC 1918, and RFC 6598 (shared address space).
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 _RUNTIME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # RFC 1035 allows 253 characters; sandboxes put "65535-" and 16 characters and a dot in front.
@@ -178,6 +180,9 @@ def network_pool(text: str) -> IPv4Network:
         raise ValueError("it is not IPv4")
     if network.prefixlen > 26:
         raise ValueError("it is smaller than /26")
+    # Who comes from there is taken for a sandbox, and gets no page.
+    if not any(network.subnet_of(private) for private in _PRIVATE):
+        raise ValueError("it is not within 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10")
     return network
 
 
