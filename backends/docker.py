@@ -22,11 +22,12 @@ from backends.boxes import Boxes
 from backends.containerports import ServedPorts
 from backends.containers import OPENCODE_PORT, Names
 from backends.disks import require_id
-from backends.engine import Engine
+from backends.engine import Engine, EngineAway
 from backends.enginestream import answer, output
 from backends.health import is_healthy, patience
 from backends.images import Image
 from backends.networks import Networks
+from backends.outage import Outage
 from backends.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class DockerBackend:
 
     async def _prepare(self) -> None:
         """What can be done before the first start asks for it. An engine that is away does not stop the daemon."""
+        unready = Outage(log, "the Docker engine is not ready", "the Docker engine is ready")
         while True:
             try:
                 await self._networks.settle()
@@ -102,9 +104,12 @@ class DockerBackend:
                     if not box.sandbox_id:  # it measured a disk for a daemon that was killed
                         await self._boxes.remove(box.id)
                 break
+            except EngineAway as error:  # told by whoever asks for the inventory, all the time
+                log.debug("the Docker engine is away", reason=str(error))
             except BackendError as error:
-                log.warning("the Docker engine is not ready", reason=str(error))
-                await trio.sleep(_AGAIN_SECONDS)
+                unready.met(str(error))
+            await trio.sleep(_AGAIN_SECONDS)
+        unready.over()
         try:
             await self._image.fetch(lambda words: log.info(words))
         except BackendError as error:  # the first start asks again

@@ -41,6 +41,14 @@ class Conflict(BackendUnavailable):
     """The engine says that something is in the way: a name that is taken, a container that is being removed."""
 
 
+class EngineAway(BackendUnavailable):
+    """There is no answer. ``errno`` is the system's word for why nobody could be reached, if it had one."""
+
+    def __init__(self, text: str, errno: int | None = None) -> None:
+        super().__init__(text)
+        self.errno = errno
+
+
 class Engine:
     """One Docker engine at ``host``: ``unix:///path`` or ``tcp://address:port``."""
 
@@ -66,7 +74,7 @@ class Engine:
         call = partial(self._call, LOOK_SECONDS, lambda client: question(client, *args, **kwargs))
         with trio.move_on_after(LOOK_SECONDS + 1):
             return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._looks)
-        raise BackendUnavailable(f"the Docker engine does not answer within {LOOK_SECONDS:g} s")
+        raise EngineAway(f"the Docker engine does not answer within {LOOK_SECONDS:g} s")
 
     async def change(self, order: Callable[Concatenate[APIClient, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Have something done. It may be repeated, and cancelling waits for its end: nothing happens afterwards."""
@@ -150,9 +158,10 @@ def in_our_words(error: Exception) -> BackendError:
     if isinstance(error, docker.errors.APIError) and error.response is not None:
         return from_answer(int(error.response.status_code), str(error.explanation or error))
     if _is_late(error):
-        return BackendUnavailable("the Docker engine does not answer in time")
-    reason = _reason(error)
-    return BackendUnavailable(f"the Docker engine cannot be reached{f' ({reason})' if reason else ''}")
+        return EngineAway("the Docker engine does not answer in time")
+    number = _errno(error)
+    why = f" ({os.strerror(number)})" if number else ""
+    return EngineAway(f"the Docker engine cannot be reached{why}", number)
 
 
 def _is_late(error: Exception) -> bool:
@@ -184,11 +193,11 @@ def from_answer(status: int, text: str) -> BackendError:
     return BackendUnavailable(f"the Docker engine failed: {text}")
 
 
-def _reason(error: BaseException | None) -> str:
-    """The system's own words, which docker-py and its libraries wrap several times."""
+def _errno(error: BaseException | None) -> int | None:
+    """The system's own word, which docker-py and its libraries wrap several times."""
     while error is not None:
         if isinstance(error, OSError) and error.errno and type(error).__module__ == "builtins":
-            return os.strerror(error.errno)
+            return error.errno
         inner = [found for found in error.args if isinstance(found, BaseException)]
         error = error.__cause__ or (inner[0] if inner else error.__context__)
-    return ""
+    return None

@@ -103,4 +103,5 @@ async def _ask(name: str, part: _Part) -> None:
     else:
         part.word, reason = "ready", ""
     if part.word != before:
-        log.warning("readiness changed", part=name, now=part.word, reason=reason)
+        say = log.info if part.word == "ready" else log.warning
+        say("readiness changed", part=name, now=part.word, reason=reason)

@@ -64,8 +64,11 @@ class Probe:
         with trio.move_on_after(self._deadline):
             try:
                 return await self._ask(sandbox)
-            except (Unreadable, BackendError) as error:
+            except Unreadable as error:
                 reason = str(error)
+            except BackendError as error:  # the reconciler says so, once for all sandboxes
+                log.debug("a sandbox cannot be asked", sandbox=sandbox.id, reason=str(error))
+                return Work.UNKNOWN
         log.info("session status cannot be read", sandbox=sandbox.id, reason=reason)
         return Work.UNKNOWN
 

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from backends.base import BackendError
+from backends.outage import Outage
 from daemon.db.database import DatabaseUnavailable
 from daemon.ids import new_id
 from daemon.sandboxes import status
@@ -85,6 +86,7 @@ class Reconciler:
         self._owner = new_id()
         self._first_seen: dict[str, float] = {}  # strays and unknowns: since when, on Trio's clock
         self._told: set[str] = set()
+        self._blind = Outage(log, "nothing is reconciled: a list is not to be had", "what runs is reconciled again")
         self._first_round = True
 
     async def run(self) -> None:
@@ -92,8 +94,9 @@ class Reconciler:
         while True:
             try:
                 await self.once()
+                self._blind.over()
             except (BackendError, DatabaseUnavailable) as error:
-                log.warning("nothing is reconciled: a list is not to be had", reason=str(error))
+                self._blind.met(str(error), cause=isinstance(error, BackendError))
                 self._first_seen.clear()
             await trio.sleep(LOOK_SECONDS)
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from backends.base import BackendError, BackendRejected, BackendUnavailable, Observed
+from daemon.sandboxes.reconciler import Reconciler
 from tests.backends.kinds import SOCKET
 from tests.backends.support import WORKSPACE, read, run_inside, spec, until
 from tests.standins.engine_proxy import Answer, Cut, Delay, EngineProxy, Hang, Hold, Refuse, Rule
@@ -124,6 +126,59 @@ async def test_an_engine_that_is_away(docker_kind: Docker, proxy: EngineProxy) -
         proxy.come_back()
         await until(proxy.path.exists)
         await works(backend)
+
+
+async def test_an_engine_that_is_away_is_told_once(
+    docker_kind: Docker, proxy: EngineProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once that it is away, once that it is back, by whoever keeps the sandboxes; whatever else meets it is silent."""
+    monkeypatch.setattr("backends.docker._AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("daemon.sandboxes.reconciler.LOOK_SECONDS", 0.01)
+    backend = docker_kind.backend()
+    proxy.go_away()
+    with capture_logs() as logs:
+
+        def told() -> list[str]:
+            return [entry["log_level"] for entry in logs if entry["log_level"] != "debug"]
+
+        def missed(event: str) -> int:
+            return sum(entry["event"].startswith(event) for entry in logs)
+
+        async with backend.serve(), trio.open_nursery() as nursery:
+            nursery.start_soon(Reconciler(_NoRows(), backend).run)  # type: ignore[arg-type]  # a database is no part of it
+            await until(lambda: missed("the Docker engine is away") > 5 and missed("nothing is reconciled") > 5)
+            assert told() == ["warning"]
+            assert "cannot be reached" in logs[0].get("reason", "") + logs[1].get("reason", "")
+            proxy.come_back()
+            await until(lambda: missed("what runs is reconciled again") == 1)
+            met = missed("nothing is reconciled")
+            proxy.go_away()
+            await until(lambda: missed("nothing is reconciled") > met + 5)
+            proxy.come_back()
+            await until(lambda: missed("what runs is reconciled again") == 2)
+            assert told() == ["warning", "info", "warning", "info"]
+            nursery.cancel_scope.cancel()
+
+
+class _NoRows:
+    async def run(self, op: object, *args: object) -> list[object]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+
+async def test_what_an_engine_refuses_while_it_is_made_ready_is_told_once(
+    docker_kind: Docker, proxy: EngineProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, and the inventory may well work: nobody else would say it."""
+    monkeypatch.setattr("backends.docker._AGAIN_SECONDS", 0.01)
+    proxy.rules.append(Rule("GET", "/networks", Answer(500, "something is broken")))
+    with capture_logs() as logs:
+        async with docker_kind.backend().serve():
+            await until(lambda: len(logs) > 5)
+            assert {entry["log_level"] for entry in logs[1:]} == {"debug"}
+            proxy.rules.clear()
+            await until(lambda: logs[-1]["event"] == "the Docker engine is ready")
+    assert (logs[0]["log_level"], "something is broken" in logs[0]["reason"]) == ("warning", True)
 
 
 async def test_an_engine_that_was_restarted_is_not_noticed(docker_kind: Docker, proxy: EngineProxy) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from backends.base import BackendError, BackendUnavailable, Observed
 from daemon.db.database import DatabaseUnavailable
@@ -97,6 +99,58 @@ async def test_the_service_survives_both_and_goes_on(db: Database, monkeypatch: 
 
     async with running(reconciler(Hiccup(), Good()).run):
         await until_status(db, sandbox_id, "resuming")
+
+
+async def test_a_backend_that_is_away_is_told_once_and_once_that_it_is_back(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    rounds: list[bool] = []
+
+    class Flaky(Good):
+        away = True
+
+        async def inventory(self) -> dict[str, Observed]:
+            rounds.append(self.away)
+            if self.away:
+                raise BackendUnavailable(f"no answer, {len(rounds)} times")
+            return {}
+
+    backend = Flaky()
+    expected = []
+    with capture_logs() as logs:
+        async with running(reconciler(db, backend).run):
+            for away in (True, False, True, False):
+                backend.away, seen = away, len(rounds)
+                await until(partial(_went_on, rounds, seen + 3))
+                expected.append("warning" if away else "info")
+                assert [entry["log_level"] for entry in logs if entry["log_level"] != "debug"] == expected
+    assert logs[0]["reason"] == "no answer, 1 times"
+
+
+def _went_on(rounds: list[Any], most: int) -> bool:
+    return len(rounds) > most
+
+
+async def test_what_is_behind_one_trouble_is_told_too(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is away, and when it is back so is not the backend: the last word must not be the database's."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    asked: list[Any] = []
+
+    class Hiccup:
+        async def run(self, op: Any, *args: Any, **kwargs: Any) -> Any:
+            asked.append(op)
+            await trio.lowlevel.checkpoint()
+            if len(asked) < 4:
+                raise DatabaseUnavailable("gone")
+            return await db.run(op, *args, **kwargs)
+
+    with capture_logs() as logs:
+        async with running(reconciler(Hiccup(), BadInventory()).run):
+            await until(partial(_went_on, asked, 6))
+    told = [entry["reason"] for entry in logs if entry["log_level"] != "debug"]
+    assert len(told) == 2
+    assert told[0] == "gone"
 
 
 async def test_an_inventory_that_never_answers_has_a_deadline(db: Database) -> None:
