@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.chromium import chromium
 from tests.support.compose import Composition, composed
 from tests.support.engine import Engine
-from tests.support.opencode_page import ANSWER
+from tests.support.first_steps import PASSWORD, create_and_open, register
+from tests.support.opencode_page import ANSWER, type_into_terminal
+from tests.support.opencode_page import prompt as ask_in_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +26,16 @@ pytestmark = pytest.mark.needs("docker-compose")
 
 ENGINE: Final = Engine()
 UPSTREAM: Final = "anthropic-stand-in"
+PROJECT: Final = "/home/agent/project"
+PICTURES: Final = "compose"
 KINDS: Final = ("container", "volume", "network")
 
 
 @contextmanager
 def stand_in(server: Composition, network: str) -> Iterator[None]:
     """The Messages API beside the server, in the server's own image, which has all that it needs."""
-    program = ("-m", "tests.standins.anthropic", "--host", "0.0.0.0", "--port", "8000", "--key", server.key)
+    program = ("-m", "tests.standins.anthropic", "--host", "0.0.0.0", "--port", "8000")
+    program = (*program, "--key", server.key, "--word-delay", "0.2")
     container = ENGINE.docker(
         *("run", "--detach", "--network", network, "--network-alias", UPSTREAM, "--workdir", "/standin"),
         *("--volume", f"{ROOT / 'tests'}:/standin/tests:ro", "--entrypoint", "python3", "cli-server:latest", *program),
@@ -68,6 +74,26 @@ def state(sandbox_id: str) -> Any:
     (container,) = ENGINE.labelled("container", sandbox=sandbox_id)
     found = ENGINE.inspect(container)
     return found["Id"], found["State"]["StartedAt"]
+
+
+@pytest.mark.needs("chromium", "webui")
+def test_a_person_in_the_browser(server: Composition) -> None:
+    """An account, a sandbox, a prompt that is answered word by word, and opencode's terminal."""
+    with chromium() as browser:
+        context = browser.new_context(viewport={"width": 1200, "height": 760})
+        page = context.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        register(page, f"http://localhost:{server.port}")
+        opencode = create_and_open(page, context)
+        ask_in_page(opencode, PROJECT, PICTURES)
+        visitor = server.visitor()
+        visitor.login("ada", PASSWORD)
+        (sandbox,) = visitor.api("GET", f"/api/workspaces/{visitor.api('GET', '/api/workspaces')[0]['id']}/sandboxes")
+        (container,) = ENGINE.labelled("container", sandbox=sandbox["id"])
+        typed = ("exec", container, "cat", f"{PROJECT}/typed")
+        type_into_terminal(opencode, lambda: ENGINE.docker(*typed, check=False), PICTURES)
+        assert errors == []
 
 
 def test_a_sandbox_from_its_creation_to_its_end(server: Composition) -> None:

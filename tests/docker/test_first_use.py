@@ -10,24 +10,23 @@ from playwright.sync_api import expect
 
 from tests.support.chromium import artifact, chromium
 from tests.support.engine import docker_product
+from tests.support.first_steps import PASSWORD, START_MILLISECONDS, create_and_open, register
 from tests.support.opencode_page import OPERATOR_KEY, prompt, stand_in, type_into_terminal
 from tests.support.product import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import Page
 
     from tests.support.engine import DockerProduct
     from tests.support.visitor import Visitor
 
 pytestmark = pytest.mark.needs("chromium", "webui")
 
-PASSWORD = "correct horse battery staple"
 PROJECT = "/home/agent/project"
 PICTURES = "docker"
 MILLISECONDS = 30_000  # for what takes the page tenths of a second, on a busy machine
-STARTS = 150_000
 
 
 def test_from_registration_to_usage(tmp_path: Path) -> None:
@@ -41,10 +40,10 @@ def test_from_registration_to_usage(tmp_path: Path) -> None:
         page = context.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        _register(page, made)
+        register(page, made.url)
         visitor = made.visitor()
         visitor.login("ada", PASSWORD)
-        opencode = _create_and_open(page, context)
+        opencode = create_and_open(page, context)
         workspace = visitor.api("GET", "/api/workspaces")[0]["id"]
         sandbox = visitor.api("GET", f"/api/workspaces/{workspace}/sandboxes")[0]["id"]
         prompt(opencode, PROJECT, PICTURES)
@@ -54,26 +53,6 @@ def test_from_registration_to_usage(tmp_path: Path) -> None:
         _usage(page, visitor, workspace)
         _paused_and_resumed(page, made, sandbox)
         assert errors == []
-
-
-def _register(page: Page, made: DockerProduct) -> None:
-    page.goto(made.url)
-    page.get_by_role("link", name="Create an account").click()
-    page.get_by_text("this account becomes the admin").wait_for()  # the page before has a field of that name, too
-    page.get_by_label("User name").fill("ada")
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Create the account").click()
-    page.get_by_role("button", name="New sandbox").first.wait_for()
-
-
-def _create_and_open(page: Page, context: BrowserContext) -> Page:
-    page.get_by_role("button", name="New sandbox").click()
-    page.get_by_role("dialog").get_by_label("Name").fill("first steps")
-    page.get_by_role("button", name="Create", exact=True).click()
-    page.locator('[data-status="running"]').first.wait_for(timeout=STARTS)
-    with context.expect_page() as opened:
-        page.get_by_role("link", name="Open first steps").click()
-    return opened.value
 
 
 def _pages_of_the_sandbox(page: Page, made: DockerProduct, sandbox: str) -> None:
@@ -120,7 +99,7 @@ def _paused_and_resumed(page: Page, made: DockerProduct, sandbox: str) -> None:
     expect(page.locator('[data-status="paused"]').first).to_be_visible(timeout=MILLISECONDS)
     assert not made.engine.inspect(before)["State"]["Running"]
     page.get_by_role("button", name="Resume").first.click()
-    expect(page.locator('[data-status="running"]').first).to_be_visible(timeout=STARTS)
+    expect(page.locator('[data-status="running"]').first).to_be_visible(timeout=START_MILLISECONDS)
     assert made.container(sandbox) == before
     assert made.shell(sandbox, "cat /data/disk0/there ~/here ~/project/typed") == "kept\nkept\nte42rm\n"
     host = visitor.open(sandbox)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.support.visitor import Visitor
 
 MANY: Final = 20
+ENOUGH: Final = 15  # all were seen to run; a machine busy with other things may be too slow for some
 BETWEEN_SECONDS: Final = 0.05
 SLOWEST: Final = 0.2  # seconds, at the 99th percentile: the bar that the product sets itself
 ALL_SECONDS: Final = 200.0
@@ -78,7 +79,7 @@ def test_twenty_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert all(sandbox["statusReason"] for sandbox in found if sandbox["status"] == "failed"), found
         assert len(made.engine.labelled("container", installation=made.installation)) == MANY
         running = [sandbox["id"] for sandbox in found if sandbox["status"] == "running"]
-        assert running
+        assert len(running) >= ENOUGH, found
         for sandbox_id in running:
             host = visitor.open(sandbox_id)
             assert visitor.request("GET", host, "/global/health").json()["healthy"] is True

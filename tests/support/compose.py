@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import time
 from contextlib import contextmanager
@@ -82,15 +83,30 @@ class Composition:
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """``docker compose …``; what it says."""
+        return _run([*self._command, *arguments], check=check)
+
+    def shell(self, script: str, folder: Path) -> None:
+        """Commands of the docs, in ``folder``. They are written for a composition that has the usual name."""
+        ours = script.replace("docker compose", shlex.join(self._command)).replace(
+            "cli-server_data", f"{self.name}_data"
+        )
+        _run(["bash", "-euc", f"cd {shlex.quote(str(folder))}\n{ours}"])
+
+    @property
+    def _command(self) -> list[str]:
         command = find_compose()
         assert command is not None
         files = [word for path in FILES for word in ("-f", str(path))]
         env = ["--env-file", str(self.folder / ".env"), "--project-directory", str(ROOT / "docker")]
-        return _run([*command, *files, *env, "-p", self.name, *arguments], check=check)
+        return [*command, *files, *env, "-p", self.name]
 
     def up(self) -> None:
         """Start everything, and wait until it is ready."""
         self.run("up", "-d")
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
         deadline = time.monotonic() + READY_SECONDS
         while self.readiness() != 200:
             assert time.monotonic() < deadline, self.logs[-4000:]
