@@ -121,7 +121,7 @@ class Networks:
         return [network for network in found if self._names.ours(network.get("Labels"), **wanted)]
 
     async def _make(self, workspace_id: str) -> None:
-        taken = list(_subnets(await self._engine.look(APIClient.networks)))
+        taken = list(subnets(await self._engine.look(APIClient.networks)))
         free = iter(free_subnets(self._options.networks, taken))
         for _ in range(_ATTEMPTS):
             subnet = next(free, None)
@@ -173,7 +173,8 @@ def _network(found: Mapping[str, Any]) -> Network:
     return Network(found["Id"], found["Name"], str(gateway).partition("/")[0])
 
 
-def _subnets(found: list[dict[str, Any]]) -> Iterator[IPv4Network]:
+def subnets(found: list[dict[str, Any]]) -> Iterator[IPv4Network]:
+    """The address ranges of ``found``, networks as the engine lists them."""
     for network in found:
         for config in (network.get("IPAM") or {}).get("Config") or []:
             subnet = ip_network(config["Subnet"]) if config.get("Subnet") else None

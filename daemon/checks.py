@@ -23,13 +23,13 @@ import trio
 
 from backends.base import BackendError, BackendUnavailable
 from backends.program import find_program
-from backends.sockets import listeners
 from daemon.datadir import DataDirError, DataDirInUse, lock_data_dir
 from daemon.db.cluster import Cluster, choose_identity
 from daemon.db.connect import DatabaseUnavailable, connect
 from daemon.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from daemon.db.migrate import available
 from daemon.doctor import Check, CheckFailed, Context, Finding, blocking, warn
+from daemon.engine_checks import check_networks, engine_remedy, examine_containers, unreachable
 from daemon.ids import new_id
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ GIB = 2**30
 ENOUGH_SPACE, LEAST_SPACE = 5 * GIB, 1 * GIB
 # Beyond this, times in the web page are visibly wrong, and a ticket of 60 s loses a tenth of its life.
 MOST_SKEW = 5.0
-_MOUNTS = Path("/proc/self/mountinfo")
-_MOST_PORTS = 12  # in a line that somebody reads
 # A Date header has whole seconds, and is some network time old.
 DATE_ERROR = 1.0
 
@@ -163,49 +161,18 @@ async def check_backend(context: Context) -> Finding:
             backend = make_backend(dataclasses.replace(context.settings, data_dir=Path(scratch)), new_id())
             await backend.check()
     except BackendUnavailable as error:
-        raise CheckFailed(str(error), _engine_remedy(context.settings)) from None
+        remedy = engine_remedy(context.settings, error) if context.settings.backend == "docker" else "try again"
+        raise CheckFailed(str(error), remedy) from None
     except (StartError, BackendError) as error:
         raise CheckFailed(f"{context.settings.backend} cannot start sandboxes", str(error)) from None
     if not isinstance(backend, ProcessBackend):
-        return await blocking(_examine_containers, context.settings)
+        return await blocking(examine_containers, context.settings)
     if backend.isolation == "none":
         return warn(
             "process, without isolation: sandboxes have all rights of this user",
             "apt-get install bubblewrap, on a machine that allows user namespaces; the log line above says why not",
         )
     return Finding("process, isolated by bubblewrap")
-
-
-def _engine_remedy(settings: Settings) -> str:
-    if settings.backend != "docker":
-        return "try again"
-    return (
-        f"start the Docker engine at {settings.docker_host} and let this user use its socket (the group docker), or "
-        "say by DOCKER_HOST where another one is"
-    )
-
-
-def _examine_containers(settings: Settings) -> Finding:
-    """In a thread. The gateway of a workspace's network is this machine, and so is what listens on every address."""
-    from backends.networks import own_container
-
-    detail = f"docker, image {settings.agent_image}, egress {settings.agent_egress}"
-    if _MOUNTS.exists() and own_container(_MOUNTS.read_text()):
-        return warn(
-            f"{detail}; a server in a container does not see what listens on this machine, and sandboxes may reach it",
-            "on the machine itself, look at ss -ltn: docs/docker.md, What sandboxes reach",
-        )
-    tables = "".join(
-        Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6") if Path(f"/proc/net/{name}").exists()
-    )
-    reached = {port for address, port in listeners(tables) if address.is_unspecified} - {settings.listen.port}
-    if not reached:
-        return Finding(detail)
-    ports = ", ".join(str(port) for port in sorted(reached)[:_MOST_PORTS])
-    return warn(
-        f"{detail}; sandboxes reach what listens on every address of this machine: {ports}",
-        "let it listen on loopback, or close it to AGENT_NETWORKS: docs/docker.md, What sandboxes reach",
-    )
 
 
 async def check_opencode(context: Context) -> Finding:
@@ -261,9 +228,9 @@ async def check_listener(context: Context) -> Finding:
         if error.errno != errno.EADDRINUSE:
             raise CheckFailed(f"{shown} cannot be used ({error.strerror or error})", "correct LISTEN") from None
     else:
-        return Finding(f"{shown} is free")
+        return await unreachable(context.settings) or Finding(f"{shown} is free")
     if await _is_ours(context.settings):
-        return Finding(f"{shown} is served by a cli-server that runs")
+        return await unreachable(context.settings) or Finding(f"{shown} is served by a cli-server that runs")
     raise CheckFailed(f"{shown} is used by another program", "end that one, or choose another LISTEN")
 
 
@@ -332,9 +299,10 @@ CHECKS = (
     Check("data directory", check_data_dir),
     Check("database", check_database, 60.0),  # an embedded one may have to recover first
     Check("backend", check_backend, 60.0),  # makes a jail and runs opencode in it
+    Check("networks", check_networks, 30.0),
     Check("opencode program", check_opencode, 30.0),  # 185 MB from a cold disk
     Check("wildcard host", check_wildcard),
-    Check("listener", check_listener),
+    Check("listener", check_listener, 30.0),
     Check("LLM credentials", check_llm),
     Check("clock", check_clock),
 )

@@ -309,6 +309,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str] | None = None, *, 
         text = text or setting.default or ""
         found[setting.field] = _parse(setting, text, variable) if text else None
     _check_sets(found)
+    _check_proxies(found)
     return Settings(**(found | _derived(found, terminal=terminal)))
 
 
@@ -358,6 +359,17 @@ def _check_sets(found: Mapping[str, Any]) -> None:
             present = next(name for name in names if name not in missing)
             raise ConfigError(
                 f"{missing[0]} is unset while {present} is set; accepted is all of {', '.join(names)}, or none"
+            )
+
+
+def _check_proxies(found: Mapping[str, Any]) -> None:
+    """A proxy among the sandboxes would get no page: who comes from there is a sandbox, and never believed."""
+    pool = found["agent_networks"]
+    for network in found["trusted_proxies"] or ():
+        if found["backend"] == "docker" and network.version == pool.version and network.subnet_of(pool):
+            raise ConfigError(
+                f"TRUSTED_PROXIES {network} cannot be used: sandboxes come from there (AGENT_NETWORKS {pool}); "
+                "accepted are the addresses of proxies, and another AGENT_NETWORKS"
             )
 
 

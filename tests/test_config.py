@@ -163,6 +163,16 @@ def test_a_bad_value_stops_with_one_line_that_names_variable_value_and_what_is_a
         assert text[:100] in line.replace("\\\\", "\\")
 
 
+def test_a_proxy_among_the_sandboxes_is_refused() -> None:
+    """It would get no page, and not be believed: a sandbox could else say where it comes from."""
+    given = {"BACKEND": "docker", "AGENT_NETWORKS": "10.213.0.0/16"}
+    with pytest.raises(ConfigError, match=r"TRUSTED_PROXIES 10\.213\.4\.1/32 .*AGENT_NETWORKS 10\.213\.0\.0/16"):
+        load(given | {"TRUSTED_PROXIES": "127.0.0.1/32,10.213.4.1/32"})
+    for proxies in ("10.0.0.0/8", "::1/128", "10.214.0.1/32"):  # a wider one may have a proxy beside the sandboxes
+        assert load(given | {"TRUSTED_PROXIES": proxies}).trusted_proxies
+    assert load(given | {"BACKEND": "process", "TRUSTED_PROXIES": "10.213.4.1/32"}).trusted_proxies
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
 def test_an_empty_value_means_unset(setting: Setting) -> None:
     variable = setting.variable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import socket
@@ -202,47 +201,6 @@ async def test_an_opencode_that_breaks_and_sees_nothing_of_our_environment(
 
 async def test_a_backend_that_is_not_there_yet(tmp_path: Path) -> None:
     await _fails(checks.check_backend, _context(tmp_path, BACKEND="k8s"), "k8s")
-
-
-async def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
-    context = _context(tmp_path, BACKEND="docker", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
-    await _fails(checks.check_backend, context, "cannot be reached", f"unix://{tmp_path}/none.sock", "DOCKER_HOST")
-
-
-@pytest.mark.needs("docker")
-async def test_an_image_that_is_not_there(tmp_path: Path) -> None:
-    context = _context(tmp_path, BACKEND="docker", AGENT_IMAGE="cli-server-tests-none:latest")
-    await _fails(checks.check_backend, context, "make images")
-    context = _context(tmp_path, BACKEND="docker", AGENT_RUNTIME="no-such-runtime")
-    await _fails(checks.check_backend, context, "no runtime no-such-runtime")
-
-
-async def test_what_listens_on_every_address_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sandboxes in containers reach it at the gateway of their network, which is this machine."""
-    monkeypatch.setattr(checks, "_MOUNTS", tmp_path / "none")  # these tests may run in a container
-    with socket.create_server(("0.0.0.0", 0)) as everywhere, socket.create_server(("127.0.0.1", 0)) as here:
-        context = _context(tmp_path, BACKEND="docker", LISTEN=":1")
-        finding = checks._examine_containers(dataclasses.replace(context.settings, agent_egress="proxy"))
-        assert finding.verdict == "warn"
-        assert "egress proxy" in finding.detail
-        ports = finding.detail.rpartition(": ")[2].split(", ")
-        assert str(here.getsockname()[1]) not in ports
-        if len(ports) < checks._MOST_PORTS:
-            assert str(everywhere.getsockname()[1]) in ports
-
-
-def test_a_server_in_a_container_does_not_claim_to_see_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its tables of sockets are the container's: empty ones say nothing about the machine."""
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        f"623 602 254:1 /lib/docker/containers/{'5a' * 32}/hostname /etc/hostname rw,relatime - ext4 /dev/vda1 rw\n"
-    )
-    monkeypatch.setattr(checks, "_MOUNTS", mounts)
-    finding = checks._examine_containers(_context(tmp_path, BACKEND="docker").settings)
-    assert finding.verdict == "warn"
-    assert "does not see what listens" in finding.detail
 
 
 async def test_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
