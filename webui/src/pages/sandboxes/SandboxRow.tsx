@@ -1,4 +1,5 @@
 import { Link } from "@tanstack/react-router";
+import { isStarting } from "@/api/offers";
 import { may } from "@/api/permissions";
 import type { Role } from "@/api/roles.gen";
 import { useFailedAct } from "@/api/sandbox-acts";
@@ -29,7 +30,8 @@ export function SandboxRow(props: SandboxRowProps) {
   const { sandbox, role, counts, active, selected, onSelect } = props;
   const failure = useFailedAct(sandbox.id);
   const tabIndex = active ? 0 : -1;
-  const hasNotes = sandbox.status === "failed" || sandbox.status === "offline" || failure !== undefined;
+  const waits = isStarting(sandbox.status) && sandbox.statusReason !== null;
+  const hasNotes = waits || sandbox.status === "failed" || sandbox.status === "offline" || failure !== undefined;
   return (
     // biome-ignore lint/a11y/useSemanticElements: see Cell.tsx
     <div
