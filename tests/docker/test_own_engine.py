@@ -240,5 +240,5 @@ def _says_what_is_missing(made: DockerProduct, visitor: Visitor) -> None:
     )
     (line,) = (line for line in done.stdout.splitlines() if "backend:" in line)
     assert line.startswith("FAIL  backend: the Docker engine cannot be reached"), line
-    assert f"start the Docker engine at {made.engine.host}" in line
+    assert f"{made.engine.host.removeprefix('unix://')}: start the Docker engine" in line
     assert done.returncode == 1
