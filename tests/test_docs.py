@@ -14,6 +14,9 @@ DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docker/*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "protocol").glob("*.md")]
 )
 
+# What the docs may set besides the server's settings: make's variables, the CI's, and psql's.
+OTHERS = {"CI", "ARGS", "WORKERS", "PYTHON", "OPENCODE_BIN", "VARIANT", "ON_ERROR_STOP"}
+
 
 def test_the_table_of_settings_has_the_settings_of_the_code() -> None:
     """Style: the names in code and docs are the same set."""
@@ -49,9 +52,7 @@ def test_settings_that_documents_name_exist(document: Path) -> None:
     known |= set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "docker" / ".env.example").read_text(), re.MULTILINE))
     # With an equals sign: how somebody is told to set one.
     for name in re.findall(r"\b([A-Z][A-Z]+(?:_[A-Z]+)*)=", document.read_text()):
-        assert name in known or name in {"CI", "ARGS", "WORKERS", "PYTHON", "OPENCODE_BIN", "VARIANT"}, (
-            f"{document.name} sets {name}"
-        )
+        assert name in known or name in OTHERS, f"{document.name} sets {name}"
 
 
 def test_the_commands_of_the_readme_are_those_of_the_makefile() -> None:

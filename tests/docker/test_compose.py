@@ -35,10 +35,11 @@ KINDS: Final = ("container", "volume", "network")
 def stand_in(server: Composition, network: str) -> Iterator[None]:
     """The Messages API beside the server, in the server's own image, which has all that it needs."""
     program = ("-m", "tests.standins.anthropic", "--host", "0.0.0.0", "--port", "8000")
-    program = (*program, "--key", server.key, "--word-delay", "0.2")
+    options = ("--key", server.key, "--word-delay", "0.2")
     container = ENGINE.docker(
         *("run", "--detach", "--network", network, "--network-alias", UPSTREAM, "--workdir", "/standin"),
-        *("--volume", f"{ROOT / 'tests'}:/standin/tests:ro", "--entrypoint", "python3", "cli-server:latest", *program),
+        *("--volume", f"{ROOT / 'tests'}:/standin/tests:ro", "--entrypoint", "python3", "cli-server:latest"),
+        *(*program, *options),
     ).strip()
     try:
         yield
