@@ -37,8 +37,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.db": ("daemon.ids",),
     "daemon.store": ("daemon.auth", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.sandboxes.status"),
     "daemon.sandboxes": (
-        "backends.base", "backends.containers", "backends.outage", "daemon.config", "daemon.db", "daemon.gateway.router", "daemon.ids",
-        "daemon.secret",
+        "backends.base", "backends.containers", "backends.outage",
+        "daemon.config", "daemon.db", "daemon.gateway.router", "daemon.ids", "daemon.secret",
         "daemon.store", "daemon.supervise", "daemon.values", "daemon.wire",
     ),
     "daemon.gateway": (
