@@ -31,7 +31,8 @@ export function SandboxRow(props: SandboxRowProps) {
   const failure = useFailedAct(sandbox.id);
   const tabIndex = active ? 0 : -1;
   const waits = isStarting(sandbox.status) && sandbox.statusReason !== null;
-  const hasNotes = waits || sandbox.status === "failed" || sandbox.status === "offline" || failure !== undefined;
+  const hasNotes =
+    waits || sandbox.status === "failed" || sandbox.status === "offline" || failure !== undefined;
   return (
     // biome-ignore lint/a11y/useSemanticElements: see Cell.tsx
     <div
