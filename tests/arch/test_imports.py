@@ -26,7 +26,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.pages": (),
     "daemon.wire": (),
     "daemon.secretfile": (),
-    "daemon.config": ("daemon.secretfile", "daemon.values"),
+    "daemon.setting_table": ("daemon.values",),
+    "daemon.config": ("daemon.secretfile", "daemon.setting_table", "daemon.values"),
     "daemon.metrics": ("daemon.config",),
     "daemon.readiness": ("daemon.supervise",),
     "daemon.start": (
