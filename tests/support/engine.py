@@ -166,9 +166,9 @@ def docker_product(folder: Path, *, engine: Engine | None = None, **env: str) ->
     engine = engine or Engine()
     settings = {"BACKEND": "docker", "DOCKER_HOST": engine.host, "AGENT_IMAGE": IMAGE, **env}
     made = DockerProduct(folder, settings, engine=engine)
-    made.start()
-    assert made.installation
     try:
+        made.start()
+        assert made.installation
         yield made
         made.delete_everything()
     except BaseException:
