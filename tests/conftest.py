@@ -22,6 +22,7 @@ import pytest
 from daemon.db.cluster import Cluster, EmbeddedPostgresError, RunDirectory, choose_identity, programs, spawn
 from daemon.db.database import Database
 from daemon.db.migrate import migrate
+from tests.support import leaks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -106,6 +107,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "nginx": (lambda: find_program("nginx") is not None, "apt-get install nginx-light"),
     "caddy": (lambda: find_program("caddy") is not None, "apt-get install caddy"),
     "systemd": (lambda: find_program("systemd-analyze") is not None, "apt-get install systemd"),
+    "oidc-provider": (lambda: (ROOT / ".cache" / "oidc-provider" / ".installed").is_file(), "make setup"),
     "autobahn": (lambda: (ROOT / ".cache" / "autobahn" / "suite").is_dir(), "make setup"),
     "docker": (_docker_works, "apt-get install docker.io, start it, and let this user use its socket"),
     "images": (_images_built, "make images"),
@@ -116,6 +118,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         "apt-get install docker.io e2fsprogs",
     ),
     "wrk": (lambda: find_program("wrk") is not None, "apt-get install wrk"),
+    "slowhttptest": (lambda: find_program("slowhttptest") is not None, "apt-get install slowhttptest"),
 }
 
 
@@ -139,6 +142,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Handle ``@pytest.mark.needs("part", …)``."""
     for mark in item.iter_markers("needs"):
         require(*mark.args)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Look for secrets in the logs of all daemons and agents that have ended with this test."""
+    yield
+    leaks.check()
 
 
 # Tests of these take longest.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conftest import ROOT, find_opencode
+from tests.support import leaks
+from tests.support.leaks import Secrets, Watched
 from tests.support.product import free_port
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class Machine:
     env: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)  # of its opencode
     process: subprocess.Popen[bytes] | None = None
+    secrets: Secrets = field(default_factory=Secrets)  # which must not be in what it says
 
     @property
     def folder(self) -> Path:
@@ -71,6 +75,9 @@ class Machine:
         command = [sys.executable, "-m", "daemon", *words, "--opencode-url", f"http://localhost:{self.port}"]
         with (self.home / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=env, cwd=self.folder, stdout=log, stderr=log)
+        self.secrets.settings(self.env)
+        self.secrets.add(*(after for word, after in itertools.pairwise(words) if word == "--code"))
+        leaks.watch(Watched(f"the agent in {self.home}", self.secrets, self._words, self._ended))
 
     def connect(self, *words: str) -> None:
         """``agent connect``, until it is connected. Without words it uses what was saved."""
@@ -91,6 +98,21 @@ class Machine:
         """The process of the opencode that an agent started here."""
         record = self.home / ".cli-server" / f"opencode-{self.port}.json"
         return int(json.loads(record.read_bytes())["pid"])
+
+    def _words(self) -> str:
+        with suppress(OSError, ValueError):
+            self._saved(json.loads((self.home / ".cli-server" / "agent.json").read_bytes()))
+        return self.said
+
+    def _saved(self, value: object) -> None:
+        """The tokens, wherever they are in the file."""
+        if isinstance(value, dict):
+            self.secrets.add(*(str(one) for name, one in value.items() if name == "tunnelToken"))
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            self._saved(inner)
+
+    def _ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""

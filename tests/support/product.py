@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conftest import find_opencode
+from tests.support import leaks
+from tests.support.leaks import Secrets, Watched
 from tests.support.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Product:
     process: subprocess.Popen[bytes] | None = None
     program: tuple[str, ...] = ("-m", "daemon")
     fds: tuple[int, ...] = ()
+    secrets: Secrets = field(default_factory=Secrets)  # which must not be in its log
 
     @property
     def data_dir(self) -> Path:
@@ -94,6 +97,9 @@ class Product:
         with (self.folder / "daemon.log").open("ab") as log:
             command = [sys.executable, *self.program, "serve"]
             self.process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log, pass_fds=self.fds)
+        self.secrets.settings(env)
+        key = self.data_dir / "secret.key"
+        leaks.watch(Watched(f"the daemon in {self.folder}", self.secrets, lambda: self.log, self._ended, key))
         if ready:
             self.wait_ready()
 
@@ -116,6 +122,9 @@ class Product:
             return 0
         finally:
             connection.close()
+
+    def _ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
 
     def stop(self) -> int:
         """SIGTERM, as systemd does; the exit status."""
@@ -142,15 +151,15 @@ class Product:
 
     def visitor(self) -> Visitor:
         """A browser without cookies."""
-        return Visitor(self.port, self.domain)
+        return Visitor(self.port, self.domain, secrets=self.secrets)
 
 
 @contextmanager
 def product(folder: Path, **env: str) -> Iterator[Product]:
     """A running daemon with these settings, stopped at the end."""
     made = Product(folder, env)
-    made.start()
     try:
+        made.start()
         yield made
     finally:
         made.close()

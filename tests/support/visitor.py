@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from tests.support.leaks import Secrets
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -45,7 +47,8 @@ class UnexpectedAnswer(AssertionError):
 class Visitor:
     """One browser. ``port`` is the daemon's listener, ``domain`` its ``BASE_DOMAIN``.
 
-    ``patience``: seconds until a sandbox has the status that is waited for.
+    ``patience``: seconds until a sandbox has the status that is waited for. ``secrets`` learns what the daemon must not
+    write into its log.
     """
 
     port: int
@@ -53,6 +56,7 @@ class Visitor:
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     username: str = ""
     patience: float = 60.0
+    secrets: Secrets = field(default_factory=Secrets)
 
     def request(
         self,
@@ -78,7 +82,10 @@ class Visitor:
             connection.close()
         for cookie in response.headers.get_all("Set-Cookie") or []:
             self._keep(kept, cookie)
-        return Answer(response.status, [(name.lower(), value) for name, value in response.getheaders()], data)
+        answer = Answer(response.status, [(name.lower(), value) for name, value in response.getheaders()], data)
+        self.secrets.sent(sent, body)
+        self.secrets.answered(answer.headers, data)
+        return answer
 
     @staticmethod
     def _keep(kept: dict[str, str], cookie: str) -> None:
@@ -117,7 +124,9 @@ class Visitor:
 
     def create(self, workspace_id: str, **body: object) -> str:
         """Create a sandbox; its id."""
-        return str(self.api("POST", f"/api/workspaces/{workspace_id}/sandboxes", body, expect=(201,))["id"])
+        made = str(self.api("POST", f"/api/workspaces/{workspace_id}/sandboxes", body, expect=(201,))["id"])
+        self.secrets.sandboxes.add(made)
+        return made
 
     def status(self, sandbox_id: str) -> str:
         """What the API says its status is; ``gone`` if there is no such sandbox."""
