@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from daemon import secretfile, values
 from daemon.setting_table import SETTINGS, Setting
@@ -54,9 +55,17 @@ class Settings:
     oidc_redirect_base_url: str | None
     github_client_id: str | None
     github_client_secret: str | None = field(repr=False)
+    github_allowed_orgs: tuple[str, ...]
+    github_url: str
+    github_api_url: str
     oidc_issuer_url: str | None
     oidc_client_id: str | None
     oidc_client_secret: str | None = field(repr=False)
+    oidc_name: str
+    oidc_scopes: str
+    oidc_allowed_domains: tuple[str, ...]
+    oidc_admin_group: str | None
+    oidc_groups_claim: str
     registration: Literal["open", "first-user", "closed"]
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     metrics_listen: Endpoint | None
@@ -112,6 +121,11 @@ _SETS = (
     ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET"),
     ("OIDC_ISSUER_URL", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"),
 )
+# What belongs to one of them and would be ignored without it.
+_MORE = {
+    "GITHUB_CLIENT_ID": ("GITHUB_ALLOWED_ORGS", "GITHUB_URL", "GITHUB_API_URL"),
+    "OIDC_ISSUER_URL": ("OIDC_NAME", "OIDC_SCOPES", "OIDC_ALLOWED_DOMAINS", "OIDC_ADMIN_GROUP", "OIDC_GROUPS_CLAIM"),
+}
 _USERINFO = re.compile(r"//[^/\s]*@")
 _OWN_PORTS = {"http": 80, "https": 443}
 # Enough of a wrong value to recognize it, and the line stays one.
@@ -125,11 +139,14 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str] | None = None, *, 
     be given by the name of a file, in ``NAME_FILE``. ``terminal``: whether the log goes to one.
     """
     found: dict[str, Any] = {}
+    given: set[str] = set()
     for setting in SETTINGS:
         text, variable = _given(setting, environ, flags or {})
+        given |= {setting.variable} if text else set()
         text = text or setting.default or ""
         found[setting.field] = _parse(setting, text, variable) if text else None
     _check_sets(found)
+    _check_more(given)
     _check_proxies(found)
     return Settings(**(found | _derived(found, terminal=terminal)))
 
@@ -183,6 +200,14 @@ def _check_sets(found: Mapping[str, Any]) -> None:
             )
 
 
+def _check_more(given: set[str]) -> None:
+    """What says more about a sign-in that is not set up would be ignored without a word, too."""
+    for name, more in _MORE.items():
+        for variable in more:
+            if variable in given and name not in given:
+                raise ConfigError(f"{variable} is set while {name} is unset; accepted is both, or none")
+
+
 def _check_proxies(found: Mapping[str, Any]) -> None:
     """A proxy among the sandboxes would get no page: who comes from there is a sandbox, and never believed."""
     pool = found["agent_networks"]
@@ -205,8 +230,16 @@ def _derived(found: Mapping[str, Any], *, terminal: bool) -> dict[str, Any]:
         "base_scheme": scheme,
         "public_port": None if port is None else _written(port, scheme),
         "trusted_proxies": found["trusted_proxies"] or (),
+        "github_allowed_orgs": found["github_allowed_orgs"] or (),
+        "github_api_url": found["github_api_url"] or _github_api(found["github_url"]),
+        "oidc_name": found["oidc_name"] or urlsplit(found["oidc_issuer_url"] or "").hostname or "OIDC",
+        "oidc_allowed_domains": found["oidc_allowed_domains"] or (),
         "log_format": found["log_format"] or ("console" if terminal else "json"),
     }
+
+
+def _github_api(github: str) -> str:
+    return "https://api.github.com" if github == "https://github.com" else f"{github}/api/v3"
 
 
 def _local(domain: str) -> bool:

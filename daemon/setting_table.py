@@ -53,6 +53,7 @@ class Setting:
 
 _DURATION = "a duration such as 30m, 90s, 2h, 1d or 1h30m, or 0"
 _URL = "an http or https URL without query, fragment or credentials"
+_PROVIDER_URL = "an https URL without query, fragment or credentials; http on this machine only"
 _CREDENTIAL = "visible ASCII characters without blanks"
 
 SETTINGS: tuple[Setting, ...] = (
@@ -151,11 +152,47 @@ SETTINGS: tuple[Setting, ...] = (
         "GITHUB_CLIENT_SECRET", values.credential, None,
         _CREDENTIAL, "GitHub sign-in: the application's secret", secret=True,
     ),
-    Setting("OIDC_ISSUER_URL", values.http_url, None, _URL, "generic OIDC sign-in: the issuer"),
+    Setting(
+        "GITHUB_ALLOWED_ORGS", values.organisations, None,
+        "names of organisations separated by commas, such as acme, acme-labs",
+        "GitHub sign-in: members of these may come without registration; unset: as REGISTRATION says",
+    ),
+    Setting(
+        "GITHUB_URL", values.provider_url, "https://github.com",
+        _PROVIDER_URL, "GitHub sign-in: where GitHub is, for GitHub Enterprise Server",
+    ),
+    Setting(
+        "GITHUB_API_URL", values.provider_url, None,
+        _PROVIDER_URL, "GitHub sign-in: where its REST API is",
+        derived="https://api.github.com, or /api/v3 of another GITHUB_URL",
+    ),
+    Setting("OIDC_ISSUER_URL", values.provider_url, None, _PROVIDER_URL, "generic OIDC sign-in: the issuer"),
     Setting("OIDC_CLIENT_ID", values.credential, None, _CREDENTIAL, "generic OIDC sign-in: the client's id"),
     Setting(
         "OIDC_CLIENT_SECRET", values.credential, None,
         _CREDENTIAL, "generic OIDC sign-in: the client's secret", secret=True,
+    ),
+    Setting(
+        "OIDC_NAME", values.one_line, None, "one line of text",
+        "generic OIDC sign-in: what people call it, on the button", derived="the issuer's host",
+    ),
+    Setting(
+        "OIDC_SCOPES", values.scopes, "openid profile email",
+        "scopes separated by blanks, openid among them", "generic OIDC sign-in: what the provider is asked for",
+    ),
+    Setting(
+        "OIDC_ALLOWED_DOMAINS", values.domains, None,
+        "domains separated by commas, such as example.com, example.org",
+        "generic OIDC sign-in: only people with a verified e-mail address of these come in",
+        derived="everybody whom the provider lets in",
+    ),
+    Setting(
+        "OIDC_ADMIN_GROUP", values.one_line, None, "the name of a group",
+        "generic OIDC sign-in: who is in this group is an admin, decided at each sign-in; unset: admins decide",
+    ),
+    Setting(
+        "OIDC_GROUPS_CLAIM", values.one_line, "groups",
+        "the name of a claim", "generic OIDC sign-in: where the provider lists a person's groups",
     ),
     Setting(
         "REGISTRATION", values.one_of("open", "first-user", "closed"), "first-user",

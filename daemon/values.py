@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -46,6 +46,9 @@ _BYTES = {
 # RFC 1918, and RFC 6598 (shared address space).
 _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 _RUNTIME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
+# What GitHub allows for a user or an organisation.
+_ORGANISATION = re.compile(r"[a-z0-9][a-z0-9-]{0,38}")
+_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749, 3.3
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # RFC 1035 allows 253 characters; sandboxes put "65535-" and 16 characters and a dot in front.
 _LONGEST_DOMAIN = 253 - 23
@@ -233,6 +236,51 @@ def http_origin(text: str) -> str:
     if urlsplit(url).path:
         raise ValueError("it has a path")
     return url
+
+
+def provider_url(text: str) -> str:
+    """As :func:`http_url`, for what is trusted with secrets: ``http`` only where nobody else can listen."""
+    url = http_url(text)
+    host = urlsplit(url).hostname or ""
+    if url.startswith("http://") and not is_this_machine(host):
+        raise ValueError("secrets would travel unencrypted")
+    return url
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host of a URL, without brackets, is this very machine."""
+    if is_address(host):
+        return ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def domains(text: str) -> tuple[str, ...]:
+    """Host names separated by commas, in lower case: ``example.com, example.org``."""
+    return _listed(text, lambda part: "." in part and _is_host_name(part))
+
+
+def organisations(text: str) -> tuple[str, ...]:
+    """Names of GitHub's organisations separated by commas, in lower case."""
+    return _listed(text, lambda part: _ORGANISATION.fullmatch(part) is not None)
+
+
+def _listed(text: str, accepted: Callable[[str], bool]) -> tuple[str, ...]:
+    found = []
+    for part in (part.strip().lower() for part in text.split(",")):
+        if not accepted(part):
+            raise ValueError(f"{part} is none" if part else "a part of it is empty")
+        found.append(part)
+    return tuple(found)
+
+
+def scopes(text: str) -> str:
+    """OAuth scopes separated by blanks, ``openid`` among them."""
+    words = text.split(" ")
+    if not all(_SCOPE.fullmatch(word) for word in words):
+        raise ValueError
+    if "openid" not in words:
+        raise ValueError("openid is not among them")
+    return text
 
 
 def json_object(text: str) -> str:

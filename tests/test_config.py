@@ -76,6 +76,17 @@ GOOD = [
     ("OPENCODE_BIN", "/opt/my tools/opencode", "/opt/my tools/opencode"),
     ("OPENCODE_CONFIG_CONTENT", '{"a": 1}', '{"a": 1}'),
     ("OIDC_REDIRECT_BASE_URL", "https://a.example/", "https://a.example"),
+    ("GITHUB_ALLOWED_ORGS", "Acme, acme-labs", ("acme", "acme-labs")),
+    ("GITHUB_URL", "https://GitHub.acme.example/", "https://github.acme.example"),
+    ("GITHUB_API_URL", "http://127.0.0.1:9/api", "http://127.0.0.1:9/api"),
+    ("OIDC_ISSUER_URL", "https://id.example/realms/acme/", "https://id.example/realms/acme"),
+    ("OIDC_ISSUER_URL", "http://localhost:9", "http://localhost:9"),
+    ("OIDC_ISSUER_URL", "http://[::1]:9", "http://[::1]:9"),
+    ("OIDC_NAME", "Acme’s sign-in", "Acme’s sign-in"),
+    ("OIDC_SCOPES", "openid groups", "openid groups"),
+    ("OIDC_ALLOWED_DOMAINS", "Example.com,example.org", ("example.com", "example.org")),
+    ("OIDC_ADMIN_GROUP", "/admins of all", "/admins of all"),
+    ("OIDC_GROUPS_CLAIM", "https://acme.example/groups", "https://acme.example/groups"),
     ("REGISTRATION", "closed", "closed"),
     ("TRUSTED_PROXIES", "10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
     ("METRICS_LISTEN", "off", None),
@@ -92,10 +103,18 @@ GOOD = [
 ]
 
 
+# What a setting that says more about a sign-in needs beside it.
+BESIDE = {
+    "GITHUB": {"GITHUB_CLIENT_ID": "i", "GITHUB_CLIENT_SECRET": "s"},
+    "OIDC": {"OIDC_ISSUER_URL": "https://id.example", "OIDC_CLIENT_ID": "i", "OIDC_CLIENT_SECRET": "s"},
+}
+
+
 @pytest.mark.parametrize(("variable", "text", "value"), GOOD)
 def test_a_good_value(variable: str, text: str, value: object) -> None:
-    assert getattr(load({variable: text}), variable.lower()) == value
-    assert getattr(load({}, {variable: text}), variable.lower()) == value
+    beside = BESIDE.get(variable.partition("_")[0], {})
+    assert getattr(load(beside | {variable: text}), variable.lower()) == value
+    assert getattr(load(beside, {variable: text}), variable.lower()) == value
 
 
 WRONG = {
@@ -130,6 +149,15 @@ WRONG = {
     "OPENCODE_BIN": ("a\nb", "a\x1b[0m"),
     "OPENCODE_CONFIG_CONTENT": ("{", "[]", "1", "null", "[" * 100_000),
     "OIDC_REDIRECT_BASE_URL": ("https://a/b", "a"),
+    "GITHUB_ALLOWED_ORGS": ("a b", "acme/x", "acme,,x", "-acme", "x" * 40),
+    "GITHUB_URL": ("http://github.acme.example", "github.com", "https://u:hunter2@github.com"),
+    "GITHUB_API_URL": ("http://api.github.com", "http://10.0.0.1/api"),
+    "OIDC_ISSUER_URL": ("http://id.example", "id.example", "http://notlocalhost", "http://127.0.0.1.example"),
+    "OIDC_NAME": ("a\nb",),
+    "OIDC_SCOPES": ("profile", "openid  email", "openid\tx", 'openid \\'),
+    "OIDC_ALLOWED_DOMAINS": ("@example.com", "example", "a.example;b.example", "*.example.com", "a.example,"),
+    "OIDC_ADMIN_GROUP": ("a\nb",),
+    "OIDC_GROUPS_CLAIM": ("\x1b",),
     "REGISTRATION": ("yes", "first"),
     "TRUSTED_PROXIES": ("10.0.0.1/8", "example.com", "10.0.0.0/33", "10.0.0.0/8 10.1.0.0/16"),
     "METRICS_LISTEN": ("no", "9464", "OFF"),
@@ -247,6 +275,37 @@ def test_half_a_sign_in_is_refused(left_out: str) -> None:
     with pytest.raises(ConfigError, match=f"^{left_out} is unset while") as caught:
         load(whole)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "GITHUB_ALLOWED_ORGS", "GITHUB_URL", "GITHUB_API_URL",
+        "OIDC_NAME", "OIDC_SCOPES", "OIDC_ALLOWED_DOMAINS", "OIDC_ADMIN_GROUP", "OIDC_GROUPS_CLAIM",
+    ],
+)  # fmt: skip
+def test_what_says_more_about_a_sign_in_that_is_not_set_up_is_refused(variable: str) -> None:
+    """It would be ignored without a word: an operator would believe that only the own domain comes in."""
+    text = next(text for name, text, _ in GOOD if name == variable)
+    with pytest.raises(ConfigError, match=f"^{variable} is set while "):
+        load({variable: text})
+
+
+@pytest.mark.parametrize(
+    ("given", "api"),
+    [
+        ({}, "https://api.github.com"),
+        ({"GITHUB_URL": "https://git.acme.example"}, "https://git.acme.example/api/v3"),
+        ({"GITHUB_URL": "https://git.acme.example", "GITHUB_API_URL": "https://x.example"}, "https://x.example"),
+    ],
+)
+def test_where_the_api_of_github_is(given: dict[str, str], api: str) -> None:
+    assert load(BESIDE["GITHUB"] | given).github_api_url == api
+
+
+def test_what_the_button_is_called() -> None:
+    assert load(BESIDE["OIDC"]).oidc_name == "id.example"
+    assert load(BESIDE["OIDC"] | {"OIDC_NAME": "Acme"}).oidc_name == "Acme"
 
 
 def test_no_secret_is_in_the_representation() -> None:
