@@ -17,6 +17,8 @@ OPENCODE := .cache/opencode
 OPENCODE_INSTALLED := $(OPENCODE)/.installed-$(OPENCODE_VERSION)
 PROXY_INSTALLED := $(OPENCODE)/.installed-proxy-$(PROXY_VERSION)
 AUTOBAHN := .cache/autobahn
+OIDC := .cache/oidc-provider
+OIDC_INSTALLED := $(OIDC)/.installed
 WHEELS := dist
 AUTOBAHN_INSTALLED := $(AUTOBAHN)/.installed-$(AUTOBAHN_VERSION)
 # The redirection makes it a command for the shell, which `command` needs.
@@ -56,7 +58,7 @@ help:
 	@echo 'make autobahn  run all of Autobahn'\''s cases for WebSockets'
 	@echo 'make setup   install what the others need, which they do by themselves'
 
-setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED) $(WEBUI_INSTALLED)
+setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED) $(OIDC_INSTALLED) $(WEBUI_INSTALLED)
 
 # An opencode of your own, on PATH or in OPENCODE_BIN, is used before ours.
 run doctor: export OPENCODE_BIN := $(or $(OPENCODE_GIVEN),$(CURDIR)/$(OPENCODE)/opencode)
@@ -153,8 +155,18 @@ $(DOWNLOADS): $(DOWNLOADS_SOURCES) | $(PACKAGES)
 	@echo 'building what machines that join download'
 	@$(BIN)/python scripts/build_agent.py $(@D) >/dev/null
 
-$(PROXY_INSTALLED): | $(OPENCODE_INSTALLED)
-	@$(NPM) configurable-http-proxy@$(PROXY_VERSION)
+$(PROXY_INSTALLED): $(NPM_LOCKS)/bench/package.json $(NPM_LOCKS)/bench/package-lock.json | $(PACKAGES)
+	@mkdir -p $(PROXY)
+	@cp $^ $(PROXY)
+	@cd $(PROXY) && $(NPM_CI)
+	@touch $@
+
+# The provider that tests sign in with.
+$(OIDC_INSTALLED): tests/standins/oidc_provider/package.json tests/standins/oidc_provider/package-lock.json | $(PACKAGES)
+	@echo 'installing oidc-provider into $(OIDC)'
+	@mkdir -p $(OIDC)
+	@cp $^ $(OIDC)/
+	@$(NODE_PATH) npm ci --prefix $(OIDC) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # The suite is written for Python 2 and only unpacked; tests/autobahn/fuzz.py reads its cases.

@@ -36,7 +36,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "daemon.auth": ("daemon.secret",),
     "daemon.db": ("daemon.ids",),
-    "daemon.store": ("daemon.auth", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.sandboxes.status"),
+    "daemon.signin": ("daemon.auth.rules", "daemon.config", "daemon.secret", "daemon.values"),
+    "daemon.store": (
+        "daemon.auth", "daemon.cookies", "daemon.db", "daemon.ids", "daemon.sandboxes.status", "daemon.signin.faults",
+        "daemon.signin.profile",
+    ),
     "daemon.sandboxes": (
         "backends.base", "backends.containers", "backends.outage",
         "daemon.config", "daemon.db", "daemon.gateway.router", "daemon.ids", "daemon.secret",
@@ -55,9 +59,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "daemon.store", "daemon.wire",
     ),
     "daemon.api": (
-        "backends.base", "daemon.auth", "daemon.config", "daemon.cookies", "daemon.db", "daemon.gateway.limits",
-        "daemon.ids", "daemon.pages", "daemon.sandboxes", "daemon.secret", "daemon.store", "daemon.values",
-        "daemon.version",
+        "backends.base", "daemon.auth", "daemon.browser_headers", "daemon.config", "daemon.cookies", "daemon.db",
+        "daemon.gateway.limits",
+        "daemon.ids", "daemon.pages", "daemon.refusals", "daemon.sandboxes", "daemon.secret", "daemon.signin", "daemon.security_txt",
+        "daemon.store", "daemon.values", "daemon.version",
     ),
 }  # fmt: skip
 # Who may see all parts. They are entrances: nobody imports them but the ones above them.
