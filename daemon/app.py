@@ -16,7 +16,7 @@ import trio
 
 from backends.docker import DockerBackend
 from daemon.anthropic.book import UsageBook
-from daemon.anthropic.policy import BaseUrl, parse_base_url
+from daemon.anthropic.policy import MAY_CALL, BaseUrl, parse_base_url
 from daemon.anthropic.site import AnthropicSite
 from daemon.api.app import create_app
 from daemon.api.hub import EventHub
@@ -50,11 +50,11 @@ from daemon.sandboxes.environment import derived_proxy_url, proxy_host, sandbox_
 from daemon.sandboxes.lifecycle import Lifecycle
 from daemon.sandboxes.probe import Probe
 from daemon.sandboxes.reconciler import Reconciler
-from daemon.sandboxes.status import STATUSES
+from daemon.sandboxes.status import RUNNING, STATUSES
 from daemon.sandboxes.sweeper import Sweeper
 from daemon.secret import Keyring, token_hash
 from daemon.start import bind, check_built, make_backend, migrated, open_keyring, start_errors
-from daemon.store import access
+from daemon.store import access, expiry
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
 from daemon.systemd import NO_MANAGER, Manager
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _PURGE_SECONDS = 3600.0  # expired sessions, tickets, old events: an hour's worth is some hundred rows
+_EXPIRY_SECONDS = 60.0  # a look at what runs out next; what does so within the hour is also announced
 _API_SOCKET = "api.sock"
 _LONGEST_SOCKET = 100  # bytes of a path; the kernel takes 107
 _COUNT_SECONDS = 15.0  # as often as Prometheus asks by default
@@ -144,6 +145,8 @@ class _Daemon:
         self.activity = Activity(db)
         self.book = UsageBook(db)
         self.hub = EventHub(db, notifications)
+        self.sooner = trio.Event()  # a session was made that ends soon
+        notifications.subscribe("expiry", lambda _words: self.sooner.set())
         self.doors: Doors | None = None
         self.proxy_url = derived_proxy_url(settings)
         spec = partial(sandbox_spec, settings, keyring, self.proxy_url)
@@ -227,6 +230,7 @@ class _Daemon:
         yield "events", self.hub.run
         yield "revocation", revocation.run
         yield "clean-up", self._purge
+        yield "expiry", self._expire
         yield "census", self._count
         yield "idle connections", hosts.run
         yield "tunnels", self.tunnels.run
@@ -243,6 +247,14 @@ class _Daemon:
             removed = await self.db.run(access.purge_expired)
             log.debug("expired rows removed", rows=removed)
             await trio.sleep(_PURGE_SECONDS)
+
+    async def _expire(self) -> None:
+        """Sessions end, with what lives by them, in the second in which they run out."""
+        while True:
+            self.sooner = trio.Event()
+            left = await self.db.run(expiry.end_expired)
+            with trio.move_on_after(_EXPIRY_SECONDS if left is None else min(_EXPIRY_SECONDS, max(left, 0))):
+                await self.sooner.wait()
 
     async def _count(self) -> None:
         while True:
@@ -322,9 +334,16 @@ class _Daemon:
         )
         return listener, revocation, hosts
 
-    async def _still_allowed(self, key: GrantKey) -> bool:
-        grant = await self._find_grant(key)
-        return grant is not None and may_open(grant.role)
+    async def _still_allowed(self, key: tuple[str, ...]) -> bool:
+        """Whether what lives by ``key`` may go on, asked of the database."""
+        match key:
+            case ("grant", label, cookie):
+                grant = await self._find_grant((label, cookie))
+                return grant is not None and may_open(grant.role)
+            case ("sandbox" | "proxy" as kind, sandbox_id):
+                row = await self._find_sandbox(sandbox_id)
+                return row is not None and row.status in (MAY_CALL if kind == "proxy" else {RUNNING})
+        return True
 
     async def _ready(self) -> Reply:
         report = await self.readiness.report()

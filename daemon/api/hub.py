@@ -134,6 +134,7 @@ class EventHub:
         notifications.subscribe(
             "member", lambda words: self._end(lambda open_: [open_.workspace_id, open_.user_id] == words)
         )
+        notifications.subscribe("workspace", self._on_workspace)
         notifications.on_gap(self._on_gap)
 
     @property
@@ -226,6 +227,11 @@ class EventHub:
         for follower in self._followers:
             if concerned(follower):
                 follower.end()
+
+    def _on_workspace(self, words: list[str]) -> None:
+        """It was changed, or deleted with everybody's membership in it."""
+        if any(follower.workspace_id == words[0] for follower in self._followers):
+            self._on_gap()
 
     def _on_gap(self) -> None:
         self._check_due = -math.inf

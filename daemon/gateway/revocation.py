@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
+
+from daemon.db.database import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,11 +20,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+# Keys whose right is asked of the database: a notification of a sandbox does not say what has changed of it.
+_ASKED: Final = frozenset({"grant", "sandbox", "proxy"})
+_RETRY_SECONDS: Final = 1.0  # a check that the database did not answer is made again
+
 
 class Revocation:
     """Follows the notifications: drops what is kept and cuts what lives by it.
 
-    A stream that is still allowed after a change of role is cut too; browsers open it again at once.
+    A stream that is still allowed after a change of role is cut too; browsers open it again at once. A sandbox's own
+    streams, and its calls of the model, are cut when it is no longer in a status in which they could begin: what it
+    runs may take its time to end, and its proxy token may be used from somewhere else.
     """
 
     def __init__(
@@ -32,14 +40,15 @@ class Revocation:
         grants: CachedLookup[GrantKey, Grant],
         tokens: CachedLookup[bytes, ProxyGrant],
         forget_sandbox: Callable[[str], None],
-        still_allowed: Callable[[GrantKey], Awaitable[bool]],
+        still_allowed: Callable[[tuple[str, ...]], Awaitable[bool]],
     ) -> None:
         self._watch = watch
         self._grants = grants
         self._tokens = tokens
         self._forget_sandbox = forget_sandbox
         self._still_allowed = still_allowed
-        self._missed = trio.Event()
+        self._doubtful: set[tuple[str, ...]] = set()  # keys whose right may have ended
+        self._doubt = trio.Event()
         notifications.subscribe("session", self._on_session)
         notifications.subscribe("user", self._on_user)
         notifications.subscribe("member", self._on_member)
@@ -62,6 +71,7 @@ class Revocation:
     def _on_sandbox(self, words: list[str]) -> None:
         self._forget_sandbox(words[0])
         self._tokens.forget(lambda _, grant: grant.sandbox_id == words[0])
+        self._ask({("sandbox", words[0]), ("proxy", words[0])})
 
     def _cut(self, key: tuple[str, ...]) -> None:
         count = self._watch.revoke(key)
@@ -71,13 +81,23 @@ class Revocation:
     def _on_gap(self) -> None:
         self._grants.clear()
         self._tokens.clear()
-        self._missed.set()
+        self._ask({key for key in self._watch.live_keys() if key[0] in _ASKED})
+
+    def _ask(self, keys: set[tuple[str, ...]]) -> None:
+        self._doubtful |= keys
+        self._doubt.set()
 
     async def run(self) -> None:
-        """After notifications may have been missed, ask anew for every live stream."""
+        """Ask anew for live streams whose right may have ended."""
         while True:
-            await self._missed.wait()
-            self._missed = trio.Event()
-            for key in self._watch.live_keys():
-                if key[0] == "grant" and not await self._still_allowed((key[1], key[2])):
-                    self._cut(key)
+            await self._doubt.wait()
+            self._doubt = trio.Event()
+            doubtful, self._doubtful = self._doubtful & self._watch.live_keys(), set()
+            try:
+                for key in doubtful:
+                    if not await self._still_allowed(key):
+                        self._cut(key)
+            except DatabaseUnavailable as error:
+                log.warning("rights of streams are not checked yet", reason=str(error))
+                self._ask(doubtful)
+                await trio.sleep(_RETRY_SECONDS)

@@ -285,6 +285,7 @@ class SandboxHosts:
                 ("session", grant.session_id),
                 ("user", grant.user_id),
                 ("member", grant.workspace_id, grant.user_id),
+                ("sandbox", sandbox.id),
                 ("grant", *key),
             ),
         )
