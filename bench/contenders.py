@@ -123,7 +123,7 @@ def _proxying_nginx(up: Upstreams) -> Iterator[Contender]:
 
 @contextmanager
 def _configurable_http_proxy(up: Upstreams) -> Iterator[Contender]:
-    script = ROOT / ".cache/opencode/node_modules/configurable-http-proxy/bin/configurable-http-proxy"
+    script = ROOT / ".cache/bench/node_modules/configurable-http-proxy/bin/configurable-http-proxy"
     node = shutil.which("node", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if node is None or not script.exists():
         raise SystemExit("the benchmarks need configurable-http-proxy: run `make bench`, which installs it")

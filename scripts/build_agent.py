@@ -3,7 +3,7 @@
 ``python scripts/build_agent.py FOLDER`` leaves ``cli_server-VERSION-py3-none-any.whl`` and ``cli-server-agent.pyz``
 there. The wheel is the project without what was built into it, the web UI and these files. The one file has the wheel's
 default install: what is the server's is left out, and the rest is packed in the form of the standard library's zipapp.
-The same sources and versions (constraints.txt) give the same bytes. Nothing compiled may be in it: the build fails if
+The same sources and versions (requirements/agent.txt) give the same bytes. Nothing compiled may be in it: the build fails if
 something is.
 """
 
@@ -50,14 +50,16 @@ def build_wheel(folder: Path) -> Path:
             shutil.copy(ROOT / name, sources)
         for name in OUR_PACKAGES:
             shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns(*BUILT))
-        pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(sources))
+        pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(sources))
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
 def install(wheel: Path, folder: Path) -> None:
     """The wheel and its default dependencies, not compiled."""
-    pip("install", "--no-compile", "--target", str(folder), "--constraint", str(ROOT / "constraints.txt"), str(wheel))
+    target = ("install", "--no-compile", "--target", str(folder))
+    pip(*target, "--require-hashes", "--requirement", str(ROOT / "requirements" / "agent.txt"))
+    pip(*target, "--no-deps", str(wheel))
 
 
 def pip(command: str, *words: str) -> None:

@@ -14,8 +14,8 @@ label=cli-server.inputs
 
 # What docker/*/Dockerfile copies.
 case $part in
-daemon) inputs=(LICENSE Makefile README.md constraints.txt pyproject.toml backends daemon docker/daemon protocol scripts webui) ;;
-sandbox) inputs=(constraints.txt docker/sandbox) ;;
+daemon) inputs=(LICENSE Makefile README.md pyproject.toml requirements backends daemon docker/daemon protocol scripts webui) ;;
+sandbox) inputs=(requirements/build.txt requirements/npm/opencode requirements/npm/plugin docker/sandbox) ;;
 *) echo "daemon or sandbox, not $part" >&2 && exit 2 ;;
 esac
 

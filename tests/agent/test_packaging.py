@@ -67,8 +67,10 @@ def sources(place: Path) -> Path:
     copy.mkdir()
     for name in ("protocol", "backends", "daemon", "scripts"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
+    (copy / "requirements").mkdir()
+    shutil.copy(ROOT / "requirements" / "agent.txt", copy / "requirements")
     return copy
 
 
@@ -98,7 +100,8 @@ def installed(place: Path, wheel: Path) -> Path:
     _run([sys.executable, "-m", "venv", "--without-pip", place / "venv"], place)
     bin_ = place / "venv" / "bin"
     pip = [sys.executable, "-m", "pip", "--python", bin_ / "python", "install", "--quiet"]
-    _run([*pip, "--constraint", ROOT / "constraints.txt", wheel], place)
+    _run([*pip, "--require-hashes", "--requirement", ROOT / "requirements" / "agent.txt"], place)
+    _run([*pip, "--no-deps", wheel], place)
     return bin_
 
 
