@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
+# What is tossed at a deeper path stays, and disturbs nothing above it. Of domains: a sandbox's host, ours, and two that
+# ours may be a part of.
+_DEEPEST_PATH: Final = 6
+_MOST_DOMAINS: Final = 4
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~%-]+")  # what may stand in an attribute without a doubt
 SESSION_SECONDS = 30 * 24 * 3600  # a month, as GitLab and code-server do; renewed by use
 
 
@@ -14,12 +21,14 @@ class CookieNames:
     session: str
     device: str
     sandbox: str
+    entering: str  # the beginning of the names of those that sandbox hosts keep while a browser gets a ticket
 
     @classmethod
     def for_scheme(cls, *, secure: bool) -> CookieNames:
         """The names for the scheme by which browsers reach us."""
         prefix = "__Host-" if secure else ""
-        return cls(f"{prefix}cli_server_session", f"{prefix}cli_server_device", f"{prefix}cli_server_sandbox")
+        kinds = ("session", "device", "sandbox", "entering")
+        return cls(*(f"{prefix}cli_server_{kind}" for kind in kinds))
 
 
 def is_ours(name: str) -> bool:
@@ -41,6 +50,33 @@ def only_value(header: str, name: str) -> str | None:
     """The value of the cookie, or ``None`` if it is absent or there are two: then one was tossed by a sibling host."""
     found = values(header, name)
     return found[0] if len(found) == 1 else None
+
+
+def expire_tossed(name: str, host: str, path: str) -> list[str]:
+    """``Set-Cookie`` values that remove every cookie ``name`` that a sibling of ``host`` can have set for ``path``.
+
+    Ours is of this host alone, which browsers keep apart from one of a domain that happens to be the same. Of a domain
+    without a dot, such as ``localhost``, they keep none.
+    """
+    parts = host.split(".")
+    domains = [".".join(parts[first:]) for first in range(len(parts) - 1)]
+    return [
+        f"{name}=; Path={place}; Domain={domain}; Max-Age=0; HttpOnly; SameSite=Lax"
+        for domain in domains[:_MOST_DOMAINS]
+        for place in _paths(path)
+    ]
+
+
+def _paths(path: str) -> list[str]:
+    """The paths whose cookies are sent to ``path``: each folder on the way, with and without its slash."""
+    found = ["/"]
+    whole = ""
+    for part in path.split("/")[1 : 1 + _DEEPEST_PATH]:
+        if not _PLAIN.fullmatch(part):
+            break
+        whole += f"/{part}"
+        found += [whole, f"{whole}/"]
+    return found
 
 
 def set_cookie(name: str, value: str, *, secure: bool, max_age: int) -> str:

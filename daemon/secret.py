@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY_BYTES = 32
+MARK_LENGTH = 32  # characters
 
 
 def new_token() -> str:
@@ -24,6 +25,16 @@ def new_token() -> str:
 def token_hash(token: str) -> bytes:
     """What the database keeps of a secret: its SHA-256. The secrets are random; no salt is due."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def browser_mark(secret: str) -> str:
+    """What may be said aloud about a secret that one browser has: 128 bits of its hash, in hexadecimal."""
+    return token_hash(secret).hex()[:MARK_LENGTH]
+
+
+def ticket_hash(ticket: str, mark: str) -> bytes:
+    """What the database keeps of a ticket for the browser with this mark; for any, if the mark is empty."""
+    return token_hash(f"{ticket}:{mark}" if mark else ticket)
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,7 @@ def register_guard(app: Quart) -> None:
             response.headers["Cache-Control"] = "no-store"
             response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
             _renew_cookie(response)
+            _remove_tossed(response)
         return response
 
 
@@ -186,6 +187,25 @@ def _renew_cookie(response: Response) -> None:
     token = g.get("renewed_token")
     if token is not None and "Set-Cookie" not in response.headers:
         response.headers.add("Set-Cookie", session_cookie(token))
+
+
+def _remove_tossed(response: Response) -> None:
+    """Take away what a sibling host set in our cookies' names, or whoever signs in would be nobody all the same.
+
+    It shows by two of a name; or, where a session begins or ends, by one that was there before, which may be ours.
+    """
+    if parts().settings.secure:
+        return  # browsers keep siblings from it
+    header = "; ".join(request.headers.getlist("Cookie"))
+    names = cookie_names()
+    given = {name: len(cookies.values(header, name)) for name in (names.session, names.device)}
+    ours = response.headers.getlist("Set-Cookie")
+    replaced = any(line.startswith(names.session) for line in ours)
+    tossed = [name for name, count in given.items() if count > 1 or (count and replaced)]
+    domain = parts().settings.base_domain
+    removed = [line for name in tossed for line in cookies.expire_tossed(name, domain, request.path)]
+    if removed:  # before ours, for programs that tell cookies by nothing but their names
+        response.headers.setlist("Set-Cookie", removed + ours)
 
 
 def session_cookie(token: str) -> str:

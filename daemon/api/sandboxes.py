@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -22,7 +23,7 @@ from daemon.pages import State, Subject, render
 from daemon.sandboxes import status
 from daemon.sandboxes.links import InvalidNext, open_link, ticket_link
 from daemon.sandboxes.status import IllegalStatus
-from daemon.secret import new_token, token_hash
+from daemon.secret import MARK_LENGTH, new_token, ticket_hash, token_hash
 from daemon.store import access, wishes, workspaces
 from daemon.store import sandboxes as store
 from daemon.store.audit import Target, record_opening
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("sandboxes", __name__)
 
+_MARK: Final = re.compile(f"[0-9a-f]{{{MARK_LENGTH}}}")
 _FIRST_NONCE: Final = 1  # secret_version of a new row
 
 
@@ -242,7 +244,10 @@ async def _log(parts: ApiParts, session: SignedIn, row: SandboxRow, follow: bool
     {302: Answer("To the sandbox's host with a ticket, or to the sign-in page.")},
     problems=[401, 403, 404, 422],
     public=True,
-    query={"next": "Where to on the sandbox: a path, or a URL on one of its hosts."},
+    query={
+        "next": "Where to on the sandbox: a path, or a URL on one of its hosts.",
+        "browser": "Set by the sandbox's host, which takes the ticket of this browser only.",
+    },
 )
 async def open_sandbox(sandbox_id: str) -> Response:
     """Go to a sandbox: developers and up."""
@@ -252,12 +257,14 @@ async def open_sandbox(sandbox_id: str) -> Response:
     if session is None:
         return _to_sign_in()
     settings = parts().settings
-    ticket, wanted = new_token(), request.args.get("next") or "/"
+    ticket, wanted, mark = new_token(), request.args.get("next") or "/", request.args.get("browser", "")
+    if mark and not _MARK.fullmatch(mark):
+        raise invalid(("browser", "must be as the sandbox's host set it"))
 
     def make_ticket(conn: Connection, session: SignedIn, actor: Actor) -> Link | None:
         row = authorized(conn, sandbox_id, actor.user_id, Action.OPEN_SANDBOX)
         link = open_link(settings, sandbox_id, wanted)
-        if not access.create_ticket(conn, token_hash(ticket), session.session_id, sandbox_id, link.label):
+        if not access.create_ticket(conn, ticket_hash(ticket, mark), session.session_id, sandbox_id, link.label):
             return None
         target = Target("sandbox", row.id, row.name)
         record_opening(conn, actor, session.session_id, target, row.workspace_id)
@@ -273,7 +280,7 @@ async def open_sandbox(sandbox_id: str) -> Response:
         return _page(error)
     if link is None:
         return _to_sign_in()  # signed out in this moment
-    headers = {"Location": ticket_link(settings, link, ticket), "Referrer-Policy": "no-referrer"}
+    headers = {"Location": ticket_link(settings, link, ticket, mark), "Referrer-Policy": "no-referrer"}
     return Response(b"", 302, headers)
 
 

@@ -65,3 +65,7 @@ class Doorway:
     async def redeem(self, ticket_hash: bytes, label: str, cookie_hash: bytes) -> str | None:
         """Exchange a ticket for a cookie of this host."""
         return await self.db.run(access.redeem_ticket, ticket_hash, label, cookie_hash)
+
+    async def discard(self, ticket_hash: bytes, label: str) -> bool:
+        """Use a ticket up."""
+        return await self.db.run(access.discard_ticket, ticket_hash, label)

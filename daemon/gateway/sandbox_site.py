@@ -5,16 +5,15 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import parse_qs, quote
 
 import trio
 
 from daemon import cookies
 from daemon.cookies import CookieNames, is_ours
 from daemon.gateway import limits
+from daemon.gateway.entering import Entrance, Tickets, safe_path
 from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.sandboxes.status import CLOUD, LOCAL
-from daemon.secret import new_token, token_hash
 from daemon.store.audit import Actor
 from daemon.wire.http1 import Http1Upstream
 from protocol.headers import Headers, request_headers, without_cookies, without_query_parameter
@@ -45,7 +44,7 @@ _MAY_OPEN = frozenset({"owner", "maintainer", "developer"})
 GrantKey = tuple[str, str]  # host label, cookie
 
 
-class Sandboxes(Protocol):
+class Sandboxes(Tickets, Protocol):
     """What the gateway asks of the sandboxes' life."""
 
     async def connect(self, sandbox_id: str, port: int | None) -> SocketStream:
@@ -66,10 +65,6 @@ class Sandboxes(Protocol):
 
     async def resume(self, sandbox_id: str, actor: Actor) -> None:
         """Ask for it to be resumed; no error if it is on its way already."""
-        ...
-
-    async def redeem(self, ticket_hash: bytes, label: str, cookie_hash: bytes) -> str | None:
-        """Exchange a ticket for a cookie of this host; the sandbox's id, or ``None`` if the ticket is not good."""
         ...
 
 
@@ -143,6 +138,7 @@ class SandboxHosts:
         self._states = states
         self._sandboxes = sandboxes
         self._pages = pages
+        self._entrance = Entrance(settings, sandboxes, pages)
         self._upstreams: dict[tuple[str, int | None], Http1Upstream] = {}
         self._basic: dict[str, tuple[int, bytes]] = {}
 
@@ -151,11 +147,11 @@ class SandboxHosts:
         request.site = "sandbox" if route.port is None else "port"
         visit = _Visit(request, route, self._settings.host_origin(route.label))
         if request.path == TICKET_PATH:
-            return await self._redeem(visit)
+            return await self._entrance.redeem(request, route)
         key = self._grant_key(request, route)
         grant = None if key is None else await self._grants.get(key)
         if key is None or grant is None:
-            return self._pages.sign_in(request, self._open_url(visit))
+            return self._entrance.sign_in(request, route)
         if not may_open(grant.role):
             return self._pages.no_access(request)
         refused = self._foreign(visit)
@@ -166,7 +162,7 @@ class SandboxHosts:
             sandbox = await self._states.get(route.sandbox_id)
             grant = await self._grants.get(key)  # it may have been revoked while we waited
             if grant is None:
-                return self._pages.sign_in(request, self._open_url(visit))
+                return self._entrance.sign_in(request, route)
         if sandbox is None:
             return self._pages.not_found(request)
         if sandbox.type == LOCAL and route.port is not None:
@@ -180,12 +176,6 @@ class SandboxHosts:
         header = b"; ".join(request.get_all(b"cookie"))
         value = cookies.only_value(header.decode("latin-1"), self._cookie)
         return None if value is None else (route.label, value)
-
-    def _open_url(self, visit: _Visit) -> str:
-        target = visit.request.target.decode("ascii")
-        wanted = target if visit.route.port is None else visit.origin + target
-        path = f"/api/sandboxes/{visit.route.sandbox_id}/open"
-        return f"{self._settings.main_origin}{path}?next={quote(wanted, safe='')}"
 
     def _foreign(self, visit: _Visit) -> Reply | None:
         """Refuse what another site's page sends with this browser's cookie.
@@ -214,36 +204,6 @@ class SandboxHosts:
         scheme, _, rest = origin.decode("latin-1").partition("://")
         label = rest.removesuffix(suffix)
         return scheme == self._settings.base_scheme and label != rest and (label == "oc" or label.isdecimal())
-
-    # The way in
-
-    async def _redeem(self, visit: _Visit) -> Reply:
-        request, settings = visit.request, self._settings
-        query = parse_qs(request.query.decode("ascii"), keep_blank_values=True)
-        ticket = query.get("ticket", [""])[0]
-        wanted = query.get("next", ["/"])[0]
-        if request.method != b"GET" or not ticket:
-            return self._pages.bad_ticket(request, self._open_root(visit))
-        cookie = new_token()
-        found = await self._sandboxes.redeem(token_hash(ticket), visit.route.label, token_hash(cookie))
-        if found is None:
-            return self._pages.bad_ticket(request, self._open_root(visit))
-        lifetime = cookies.SESSION_SECONDS
-        set_cookie = cookies.set_cookie(self._cookie, cookie, secure=settings.secure, max_age=lifetime)
-        return Reply(
-            303,
-            [
-                (b"location", safe_path(wanted).encode("ascii")),
-                (b"set-cookie", set_cookie.encode()),
-                (b"cache-control", b"no-store"),
-                (b"referrer-policy", b"no-referrer"),
-            ],
-        )
-
-    def _open_root(self, visit: _Visit) -> str:
-        wanted = "/" if visit.route.port is None else visit.origin + "/"
-        path = f"/api/sandboxes/{visit.route.sandbox_id}/open"
-        return f"{self._settings.main_origin}{path}?next={quote(wanted, safe='')}"
 
     # Not running
 
@@ -362,9 +322,3 @@ def _with_resume(target: bytes) -> str:
     target = without_query_parameter(target, RESUME_PARAMETER)
     separator = "&" if b"?" in target else "?"
     return f"{target.decode('ascii')}{separator}{RESUME_PARAMETER.decode()}=resume"
-
-
-def safe_path(wanted: str) -> str:
-    """``wanted`` if it is a path on this very host, else the root: what follows here goes into ``Location``."""
-    plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted and " " not in wanted
-    return wanted if plain and wanted.startswith("/") and not wanted.startswith("//") else "/"

@@ -45,7 +45,10 @@ def open_link(settings: Settings, sandbox_id: str, wanted: str) -> Link:
     return Link(f"{label}-{sandbox_id}", path if path.startswith("/") else "/" + path)
 
 
-def ticket_link(settings: Settings, link: Link, ticket: str) -> str:
-    """The URL that exchanges ``ticket`` for the host's cookie and goes on to the place."""
-    query = urlencode({"ticket": ticket, "next": link.path})
+def ticket_link(settings: Settings, link: Link, ticket: str, mark: str = "") -> str:
+    """The URL that exchanges ``ticket`` for the host's cookie and goes on to the place.
+
+    ``mark``: of the browser for which the ticket is (:func:`daemon.secret.ticket_hash`).
+    """
+    query = urlencode({"ticket": ticket, "next": link.path} | ({"browser": mark} if mark else {}))
     return f"{settings.host_origin(link.label)}{TICKET_PATH}?{query}"

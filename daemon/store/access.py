@@ -84,6 +84,15 @@ def redeem_ticket(conn: Connection, ticket_hash: bytes, host_label: str, cookie_
     return None if row is None else str(row[0])
 
 
+def discard_ticket(conn: Connection, ticket_hash: bytes, host_label: str) -> bool:
+    """Use a ticket up on its host without an exchange; whether it was good until now."""
+    row = conn.execute(
+        "DELETE FROM tickets WHERE token_hash = %s AND host = %s RETURNING expires_at > now()",
+        (ticket_hash, host_label),
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def find_grant(conn: Connection, cookie_hash: bytes, host_label: str) -> Grant | None:
     """What a cookie of a sandbox host stands for; ``None`` if it, its session or its user is not valid (any more)."""
     with conn.cursor(row_factory=class_row(Grant)) as cursor:
