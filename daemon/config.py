@@ -74,6 +74,8 @@ class Settings:
     agent_pids_limit: int
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["console", "json"]
+    audit_retention: float  # 0 = for ever
+    security_contact: str | None
 
     @property
     def secure(self) -> bool:

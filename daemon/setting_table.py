@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daemon import values
+from daemon import security_txt, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,5 +230,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LOG_FORMAT", values.one_of("console", "json"), None,
         "console or json", "form of the log", derived="console on a terminal, else json",
+    ),
+    Setting(
+        "AUDIT_RETENTION", values.retention, "365d",
+        "a duration of at least 1d, such as 90d, or 0",
+        "how long entries of the audit log are kept; 0: for ever",
+    ),
+    Setting(
+        "SECURITY_CONTACT", security_txt.contact, None,
+        "mailto: and an address, or an https URL",
+        "to whom people tell of security problems of this server, in /.well-known/security.txt",
     ),
 )  # fmt: skip

@@ -36,6 +36,7 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+")
 _DURATION_PART = re.compile(r"([0-9.]+)([dhms])")
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _LONGEST = 366 * 86400.0  # a year; PostgreSQL's intervals and Trio's clock bear far more, nobody means it
+_LONGEST_KEPT = 10 * _LONGEST  # as long as laws ask for books; who means more means for ever
 
 _SIZE = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,6})?)(Ki|Mi|Gi|Ti|k|K|M|G|T)?")
 _BYTES = {
@@ -63,6 +64,16 @@ def duration(text: str) -> float:
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
     if seconds > _LONGEST:
         raise ValueError("it is longer than 366d")
+    return seconds
+
+
+def retention(text: str) -> float:
+    """Seconds for which something is kept: a day at least, ten years at most, or ``0`` for ever."""
+    if text == "0" or not _DURATION.fullmatch(text):
+        return duration(text)
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    if not _SECONDS["d"] <= seconds <= _LONGEST_KEPT:
+        raise ValueError("it is shorter than 1d or longer than 3660d")
     return seconds
 
 

@@ -59,7 +59,7 @@ def install(wheel: Path, folder: Path) -> None:
     """The wheel and its default dependencies, not compiled."""
     target = ("install", "--no-compile", "--target", str(folder))
     pip(*target, "--require-hashes", "--requirement", str(ROOT / "requirements" / "agent.txt"))
-    pip(*target, "--no-deps", str(wheel))
+    pip(*target, "--upgrade", "--no-deps", str(wheel))  # into a folder that is there
 
 
 def pip(command: str, *words: str) -> None:

@@ -100,6 +100,11 @@ GOOD = [
     ("AGENT_PIDS_LIMIT", "100", 100),
     ("LOG_LEVEL", "debug", "debug"),
     ("LOG_FORMAT", "console", "console"),
+    ("AUDIT_RETENTION", "1d", 86400.0),
+    ("AUDIT_RETENTION", "3650d", 3650 * 86400.0),
+    ("AUDIT_RETENTION", "0", 0.0),
+    ("SECURITY_CONTACT", "mailto:security@example.com", "mailto:security@example.com"),
+    ("SECURITY_CONTACT", "https://example.com/security?report#now", "https://example.com/security?report#now"),
 ]
 
 
@@ -164,6 +169,11 @@ WRONG = {
     "AGENT_MEMORY_LIMIT": ("2GB", "lots", "-1", "1", "127Mi", "2 Gi", "9" * 400),
     "AGENT_CPU_LIMIT": ("0", "-1", "two", "5000", "1.5m", "inf"),
     "AGENT_PIDS_LIMIT": ("0", "1.5", "many", "5000000"),
+    "AUDIT_RETENTION": ("23h", "0.5d", "0d", "4000d", "365", "for ever"),
+    "SECURITY_CONTACT": (
+        "security@example.com", "mailto:security", "mailto:a@b.example\nExpires: never", "http://example.com", "tel:+1",
+        "https://a b.example", "https://example.com/ü", "mailto:a@b.example?subject=x",
+    ),
     "LOG_LEVEL": ("INFO", "verbose"),
     "LOG_FORMAT": ("text",),
 }  # fmt: skip

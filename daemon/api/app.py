@@ -18,6 +18,7 @@ from daemon.api import (
     sandboxes,
     site,
     usage,
+    well_known,
     workspaces,
 )
 from daemon.api.guard import register_guard
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["ApiParts", "create_app"]
 
 _ROUTES = (
-    auth, about, workspaces, contents, sandboxes, ports, agents, usage, admin, events, downloads, site,
+    auth, about, workspaces, contents, sandboxes, ports, agents, usage, admin, events, downloads, well_known, site,
 )  # fmt: skip
 
 

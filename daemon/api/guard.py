@@ -16,6 +16,7 @@ from daemon import cookies
 from daemon.api.openapi import is_public
 from daemon.api.parts import parts
 from daemon.api.problems import Problem
+from daemon.browser_headers import missing
 from daemon.cookies import CookieNames
 from daemon.secret import token_hash
 from daemon.store import people, workspaces
@@ -162,10 +163,11 @@ def register_guard(app: Quart) -> None:
 
     @app.after_request
     async def _after(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        # The gateway adds HSTS, where it is due, and these where we fail.
+        for name, value in missing({name.lower() for name in response.headers.keys()}, https=False):  # noqa: SIM118
+            response.headers[name.title()] = value
         if is_api(request.path):
             response.headers["Cache-Control"] = "no-store"
-            response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
             _renew_cookie(response)
             _remove_tossed(response)
         return response

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from quart import current_app
@@ -45,6 +47,7 @@ class ApiParts:
     changes: Allowance = field(default_factory=Allowance)
     # Told how every attempt to sign in ended: ok, wrong, limited.
     on_login: Callable[[str], None] = _never
+    started: datetime = field(default_factory=partial(datetime.now, UTC))
 
 
 def parts() -> ApiParts:

@@ -31,10 +31,8 @@ POLICY: Final = (
 )
 _HEADERS: Final = {
     "Content-Security-Policy": POLICY,
-    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Vary": "Accept-Encoding",
 }
 # The name changes with the content: a year is the longest that RFC 9111's readers promise to keep anything.
@@ -133,5 +131,5 @@ def _not_built() -> Response:
 
 def _said(status: int, content: Content) -> Response:
     """A page that needs no file: the same look and the same policy as those of sandbox hosts."""
-    headers = {name.decode(): value.decode() for name, value in HEADERS} | {"X-Frame-Options": "DENY"}
+    headers = {name.decode(): value.decode() for name, value in HEADERS}
     return Response(html(content), status, headers)

@@ -90,7 +90,7 @@ class _Connection:
                 head = await client.next_head()
             except BadRequest as error:
                 self.service.ledger.refused(error.code)
-                await self._answer(refusal(error), head_only=False, close=True)
+                await self._answer(refusal(error), self.service.scheme, head_only=False, close=True)
                 await client.linger()
                 return True
             if head is None:
@@ -151,14 +151,17 @@ class _Connection:
             while reader.next_body():
                 pass
         keep_alive = keep_alive and reader.body_done and not self.service.draining
-        await self._answer(reply, head_only=head.method == b"HEAD", close=not keep_alive, http10=head.http10)
+        await self._answer(
+            reply, request.client_scheme, head_only=head.method == b"HEAD", close=not keep_alive, http10=head.http10
+        )
         self.service.ledger.finished(request.site, reply.status, trio.current_time() - started, 0, len(reply.body))
         if not reader.body_done:
             await self.client.linger()
         return keep_alive
 
-    async def _answer(self, reply: Reply, *, head_only: bool, close: bool, http10: bool = False) -> None:
-        await self.client.send(reply_bytes(reply, head_only=head_only, close=close, http10=http10))
+    async def _answer(self, reply: Reply, scheme: str, *, head_only: bool, close: bool, http10: bool = False) -> None:
+        https = scheme == "https"
+        await self.client.send(reply_bytes(reply, head_only=head_only, close=close, http10=http10, https=https))
 
     async def last_word(self) -> None:
         """The client was too slow: tell it, if it was in the middle of saying something and heard nothing yet."""
@@ -167,5 +170,5 @@ class _Connection:
             return
         with trio.move_on_after(_LAST_WORD_SECONDS):
             late = problem(408, "request_timeout", "The request did not arrive in time.")
-            await self._answer(late, head_only=False, close=True)
+            await self._answer(late, self.service.scheme, head_only=False, close=True)
             await client.send_eof()

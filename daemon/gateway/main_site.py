@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daemon.gateway import limits
 from daemon.gateway.exchange import Decision, Forward, Reply, Request, Site
-from daemon.gateway.replies import problem
+from daemon.gateway.replies import problem, protected
 from protocol.headers import request_headers
 from protocol.messages import RequestHead
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from daemon.wire.exchange import Upstream, UpstreamError
+    from protocol.messages import ResponseHead
 
 _ANTHROPIC = b"/proxy/anthropic"
 _TUNNEL = b"/api/tunnel/"
@@ -47,7 +49,13 @@ class MainSite:
         if path.startswith(_TUNNEL):
             return await self._tunnel.decide(request)
         request.site = "api"
-        return Forward(self._api, api_head(request), _api_failed, body_limit=limits.MAX_API_BODY)
+        return Forward(
+            self._api,
+            api_head(request),
+            _api_failed,
+            body_limit=limits.MAX_API_BODY,
+            rewrite=partial(_protected, request.client_scheme == "https"),
+        )
 
     async def _health(self, request: Request) -> Reply:
         request.site = "health"
@@ -64,6 +72,11 @@ def api_head(request: Request) -> RequestHead:
     headers.append((b"x-forwarded-for", request.client_ip.encode()))
     headers.append((b"x-forwarded-proto", request.client_scheme.encode()))
     return RequestHead(request.method, request.target, headers, request.body_length)
+
+
+def _protected(https: bool, head: ResponseHead) -> ResponseHead:
+    head.headers = protected(head.headers, https=https)
+    return head
 
 
 def _api_failed(error: UpstreamError) -> Reply:

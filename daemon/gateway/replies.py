@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from daemon.gateway.exchange import Reply
+from daemon.browser_headers import missing
 
 if TYPE_CHECKING:
     from daemon.gateway.reading import BadRequest
@@ -37,14 +38,20 @@ def informational_bytes(head: ResponseHead) -> bytes:
     return head_bytes(head.status, head.reason, head.headers)
 
 
-def reply_bytes(reply: Reply, *, head_only: bool, close: bool, http10: bool = False) -> bytes:
+def protected(headers: Headers, *, https: bool) -> Headers:
+    """The headers of an answer of our own, with those by which browsers keep it apart (daemon.browser_headers)."""
+    more = missing({name.decode("latin-1") for name, _ in headers}, https=https)
+    return headers + [(name.encode(), value.encode()) for name, value in more]
+
+
+def reply_bytes(reply: Reply, *, head_only: bool, close: bool, http10: bool = False, https: bool = False) -> bytes:
     """A whole answer of our own. A client of HTTP/1.0 is told even that the connection stays."""
     extra = [b"date: " + formatdate(usegmt=True).encode()]
     if reply.status not in (204, 304):
         extra.append(b"content-length: %d" % len(reply.body))
     if close or http10:
         extra.append(b"connection: close" if close else b"connection: keep-alive")
-    head = head_bytes(reply.status, reason(reply.status), reply.headers, *extra)
+    head = head_bytes(reply.status, reason(reply.status), protected(reply.headers, https=https), *extra)
     return head if head_only else head + reply.body
 
 
@@ -52,11 +59,7 @@ def problem(status: int, code: str, detail: str, headers: Headers | None = None)
     """An RFC 9457 problem."""
     title = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
-    fixed = [
-        (b"content-type", b"application/problem+json"),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-    ]
+    fixed = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     return Reply(status, fixed + (headers or []), json.dumps(body).encode())
 
 

@@ -74,11 +74,7 @@ def render_problem(state: State, subject: Subject = _NOTHING) -> Page:
 def problem(status: int, code: str, title: str, detail: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Page:
     """An ``application/problem+json`` with our stable ``code``."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
-    fixed = [
-        (b"content-type", b"application/problem+json"),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-    ]
+    fixed = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     return Page(status, [*fixed, *headers], json.dumps(body).encode())
 
 

@@ -78,6 +78,8 @@ def make_settings(**changes: Any) -> Settings:
         "log_level": "info",
         "log_format": "json",
     }
+        "audit_retention": 365 * 86400.0,
+        "security_contact": None,
     return Settings(**(values | changes))
 
 
