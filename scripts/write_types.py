@@ -1,8 +1,8 @@
-"""Writes what the web UI knows of the API: ``webui/src/api/schema.gen.ts`` and ``roles.gen.ts``.
+"""Writes what the web UI knows of the API, in ``webui/src/api``: ``schema.gen.ts``, ``roles.gen.ts``, ``faults.gen.ts``.
 
 ``python scripts/write_types.py [FOLDER]``. The first is made of the OpenAPI document, by openapi-typescript; the
-second of the table of roles. Both are in the repository, and tests/web/test_types.py fails when they are not what
-this writes.
+second of the table of roles, the third of what can go wrong with a provider, for which the page has the words. All are
+in the repository, and tests/web/test_types.py fails when they are not what this writes.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from daemon import config  # noqa: E402
 from daemon.api.app import create_app  # noqa: E402
 from daemon.api.parts import ApiParts  # noqa: E402
 from daemon.auth.roles import MANAGES, PERMISSIONS, Action, Role  # noqa: E402
+from daemon.signin.faults import FAULTS  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WEBUI: Final = ROOT / "webui"
 FOLDER: Final = WEBUI / "src" / "api"
-GENERATED: Final = ("schema.gen.ts", "roles.gen.ts")
+GENERATED: Final = ("schema.gen.ts", "roles.gen.ts", "faults.gen.ts")
 SECONDS: Final = 60.0  # for a program that takes two
 
 
 def document() -> dict[str, Any]:
     """The OpenAPI document, without a server: an app starts nothing and opens nothing."""
     nothing = cast("Any", None)
-    parts = ApiParts(config.load({}), nothing, nothing, nothing, nothing, nothing, nothing)
+    parts = ApiParts(config.load({}), nothing, nothing, nothing, nothing, nothing, nothing, nothing)
 
     async def read() -> bytes:
         response = await create_app(parts).test_client().get("/api/openapi.json")
@@ -66,6 +67,12 @@ def roles() -> str:
     return "\n".join(lines) + "\n"
 
 
+def faults() -> str:
+    """Why somebody came back from a provider without being signed in, as a module."""
+    head = "// Made by scripts/write_types.py of daemon/signin/faults.py; do not edit."
+    return f"{head}\n\nexport type SignInFault = {_union(FAULTS)};\n"
+
+
 def _union(words: Iterable[str]) -> str:
     return " | ".join(json.dumps(str(word)) for word in words)
 
@@ -78,10 +85,11 @@ def _table(name: str, kind: str, rows: dict[Role, frozenset[Any]]) -> list[str]:
 
 
 def write(folder: Path) -> None:
-    """Write both files into ``folder``."""
+    """Write the files into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_schema(document(), folder / "schema.gen.ts")
     (folder / "roles.gen.ts").write_text(roles())
+    (folder / "faults.gen.ts").write_text(faults())
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ _NOT_BUILT: Final = Content(
 @blueprint.get("/")
 @blueprint.get("/login")
 @blueprint.get("/register")
+@blueprint.get("/invite")
 @blueprint.get("/w/<path:rest>")
 @blueprint.get("/sandboxes/<path:rest>")
 @blueprint.get("/account/<path:rest>")

@@ -55,6 +55,7 @@ async def _text(response: Response) -> str:
         "/login",
         "/login?next=/api/sandboxes/abcdefghij012345/open",
         "/register",
+        "/invite",
         "/w/abcdefghij012345/sandboxes",
         "/w/abcdefghij012345/settings",
         "/sandboxes/abcdefghij012345",

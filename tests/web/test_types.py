@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER = ROOT / "webui" / "src" / "api"
-NAMES = ("schema.gen.ts", "roles.gen.ts")
+NAMES = ("schema.gen.ts", "roles.gen.ts", "faults.gen.ts")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,7 +33,7 @@ def test_a_change_of_the_api_would_be_seen(written: Path) -> None:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both files, made anew."""
+    """The files, made anew."""
     folder = tmp_path_factory.mktemp("types")
     command = [sys.executable, str(ROOT / "scripts" / "write_types.py"), str(folder)]
     subprocess.run(command, check=True, timeout=60)

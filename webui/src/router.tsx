@@ -10,6 +10,7 @@ import {
 import type { ReactNode } from "react";
 import { ApiError } from "./api/errors";
 import { meQuery } from "./api/queries";
+import { keepInvitation } from "./lib/invitation";
 import { part } from "./lib/parts";
 import { auditSearch, listSearch } from "./pages/admin/search";
 import { Failed, NothingHere } from "./pages/Failed";
@@ -37,12 +38,18 @@ export interface SignInSearch {
   next?: string;
   /** The session ended while the page was open. */
   ended?: boolean;
+  /** Why a provider's sign-in came to nothing: a word of the server's. */
+  error?: string;
+  /** After signing out: a provider at which one may still be signed in. */
+  left?: string;
 }
 
 function signInSearch(search: Record<string, unknown>): SignInSearch {
   return {
     ...(typeof search.next === "string" && { next: search.next }),
     ...(search.ended === true && { ended: true }),
+    ...(typeof search.error === "string" && { error: search.error }),
+    ...(typeof search.left === "string" && { left: search.left }),
   };
 }
 
@@ -58,6 +65,25 @@ const register = createRoute({
   path: "/register",
   validateSearch: signInSearch,
   component: page(() => import("./pages/auth/Register")),
+});
+
+export interface InviteSearch {
+  /** The invitation was used, at a provider. */
+  joined?: boolean;
+}
+
+const invite = createRoute({
+  getParentRoute: () => root,
+  path: "/invite",
+  validateSearch: (search: Record<string, unknown>): InviteSearch =>
+    search.joined === true ? { joined: true } : {},
+  beforeLoad: ({ location }) => {
+    if (location.hash === "") return;
+    // Out of the address bar before anything is shown, so that no picture of the window and no other page has it.
+    keepInvitation(location.hash);
+    throw redirect({ to: "/invite", replace: true });
+  },
+  component: page(() => import("./pages/invite/Invite")),
 });
 
 const signedIn = createRoute({
@@ -123,6 +149,13 @@ const settings = createRoute({
   component: page(() => import("./pages/settings/Settings")),
 });
 
+const workspaceAudit = createRoute({
+  getParentRoute: () => workspace,
+  path: "/settings/audit",
+  validateSearch: auditSearch,
+  component: page(() => import("./pages/settings/WorkspaceAudit")),
+});
+
 const sandbox = createRoute({
   getParentRoute: () => signedIn,
   path: "/sandboxes/$sandboxId",
@@ -160,6 +193,18 @@ const sessions = createRoute({
   component: page(() => import("./pages/account/Sessions")),
 });
 
+const identities = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/account/sign-in",
+  component: page(() => import("./pages/account/Identities")),
+});
+
+const tokens = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/account/tokens",
+  component: page(() => import("./pages/account/Tokens")),
+});
+
 const adminUsers = createRoute({
   getParentRoute: () => signedIn,
   path: "/admin/users",
@@ -191,11 +236,14 @@ const adminAudit = createRoute({
 const tree = root.addChildren([
   login,
   register,
+  invite,
   signedIn.addChildren([
     home,
-    workspace.addChildren([workspaceHome, sandboxes, usage, members, settings]),
+    workspace.addChildren([workspaceHome, sandboxes, usage, members, settings, workspaceAudit]),
     sandbox.addChildren([overview, ports, logs, sandboxUsage]),
     sessions,
+    identities,
+    tokens,
     adminUsers,
     adminWorkspaces,
     adminSandboxes,

@@ -13,6 +13,7 @@ export type UsageOf = { workspaceId: string } | { sandboxId: string };
 export interface AuditFilter {
   action?: string;
   actor?: string;
+  outcome?: string;
 }
 
 export const keys = {
@@ -23,6 +24,10 @@ export const keys = {
   sandbox: (id: string) => ["sandbox", id],
   activity: (workspaceId: string) => ["activity", workspaceId],
   sessions: ["sessions"],
+  identities: ["identities"],
+  tokens: ["tokens"],
+  invitations: (workspaceId: string) => ["invitations", workspaceId],
+  invitation: (token: string) => ["invitation", token],
   providers: ["providers"],
   registration: ["registration"],
   contents: (workspaceId: string) => ["contents", workspaceId],
@@ -34,6 +39,7 @@ export const keys = {
   adminWorkspaces: ["admin", "workspaces"],
   adminSandboxes: ["admin", "sandboxes"],
   audit: (filter: AuditFilter) => ["admin", "audit", filter],
+  workspaceAudit: (workspaceId: string, filter: AuditFilter) => ["workspace-audit", workspaceId, filter],
 } as const;
 
 export const meQuery = queryOptions({
@@ -60,6 +66,18 @@ export const sessionsQuery = queryOptions({
   refetchInterval: LOOK_AGAIN,
 });
 
+/** The accounts at providers that I can sign in with. */
+export const identitiesQuery = queryOptions({
+  queryKey: keys.identities,
+  queryFn: ({ signal }) => dataOf(api.GET("/api/auth/identities", { signal })),
+});
+
+export const tokensQuery = queryOptions({
+  queryKey: keys.tokens,
+  queryFn: ({ signal }) => dataOf(api.GET("/api/auth/tokens", { signal })),
+  refetchInterval: LOOK_AGAIN,
+});
+
 export const workspacesQuery = queryOptions({
   queryKey: keys.workspaces,
   queryFn: ({ signal }) => dataOf(api.GET("/api/workspaces", { signal })),
@@ -70,6 +88,27 @@ export const membersQuery = (workspaceId: string) =>
     queryKey: keys.members(workspaceId),
     queryFn: ({ signal }) =>
       dataOf(api.GET("/api/workspaces/{workspaceId}/members", { params: { path: { workspaceId } }, signal })),
+  });
+
+/** The links that still let somebody join. */
+export const invitationsQuery = (workspaceId: string) =>
+  queryOptions({
+    queryKey: keys.invitations(workspaceId),
+    queryFn: ({ signal }) =>
+      dataOf(
+        api.GET("/api/workspaces/{workspaceId}/invitations", { params: { path: { workspaceId } }, signal }),
+      ),
+    refetchInterval: LOOK_AGAIN,
+  });
+
+/** What an invitation is to, for whoever holds its token. */
+export const invitationQuery = (token: string) =>
+  queryOptions({
+    queryKey: keys.invitation(token),
+    queryFn: ({ signal }) => dataOf(api.POST("/api/invitations/look", { body: { token }, signal })),
+    // It may have been used up since, and the token is kept no longer than the page.
+    staleTime: 0,
+    gcTime: 0,
   });
 
 /** What goes with a workspace when it is deleted. */
@@ -165,6 +204,20 @@ export const auditQuery = (filter: AuditFilter) =>
     initialPageParam: null as number | null,
     getNextPageParam: (page) => page.next,
     // Not while somebody reads far back: all that was loaded would be loaded anew.
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : LOOK_AGAIN),
+  });
+
+/** What happened in one workspace, for its owners. */
+export const workspaceAuditQuery = (workspaceId: string, filter: AuditFilter) =>
+  infiniteQueryOptions({
+    queryKey: keys.workspaceAudit(workspaceId, filter),
+    queryFn: ({ signal, pageParam }) => {
+      const query = { ...filter, ...(pageParam !== null && { before: String(pageParam) }) };
+      const params = { path: { workspaceId }, query };
+      return dataOf(api.GET("/api/workspaces/{workspaceId}/audit", { params, signal }));
+    },
+    initialPageParam: null as number | null,
+    getNextPageParam: (page) => page.next,
     refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : LOOK_AGAIN),
   });
 

@@ -106,6 +106,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/auth/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** With which other accounts do I sign in? */
+        get: operations["listIdentities"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/identities/{identityId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Sign in with this account no more. Sessions that it began go on; the list of sessions ends them. */
+        delete: operations["deleteIdentity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/auth/login": {
         parameters: {
             query?: never;
@@ -157,6 +191,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/auth/oidc/{provider}/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Come back from a provider. */
+        get: operations["finishSignIn"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oidc/{provider}/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Go to a provider and sign in there. */
+        get: operations["signInWithProvider"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oidc/{provider}/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sign out at the provider, too. It ends no session here: sign out here first. */
+        get: operations["signOutOfProvider"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/oidc/{provider}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin to link an identity, or a sign-in with an invitation, which stands in no address so. */
+        post: operations["startSignIn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/auth/oidc/providers": {
         parameters: {
             query?: never;
@@ -183,7 +285,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Register with a user name and a password, if this server allows it. */
+        /** Register with a user name and a password, if this server allows it, or by an invitation, which is used then. */
         post: operations["register"];
         delete?: never;
         options?: never;
@@ -242,6 +344,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/auth/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My API tokens. */
+        get: operations["listTokens"];
+        put?: never;
+        /** Make an API token, with which a program acts for me. */
+        post: operations["createToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/tokens/{tokenId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke an API token of mine. */
+        delete: operations["deleteToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events": {
         parameters: {
             query?: never;
@@ -259,6 +396,40 @@ export interface paths {
         get: operations["streamEvents"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/invitations/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Join the workspace that a link invites to. */
+        post: operations["acceptInvitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/invitations/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** To what does this link invite me? */
+        post: operations["lookAtInvitation"];
         delete?: never;
         options?: never;
         head?: never;
@@ -474,6 +645,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/workspaces/{workspaceId}/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who did what in the workspace, and from where, the newest first: owners. */
+        get: operations["listWorkspaceAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/workspaces/{workspaceId}/contents": {
         parameters: {
             query?: never;
@@ -486,6 +674,41 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workspaces/{workspaceId}/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A workspace's open invitations: owners and maintainers. */
+        get: operations["listInvitations"];
+        put?: never;
+        /** Make a link by which somebody joins: owners, and maintainers for roles below their own. */
+        post: operations["createInvitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workspaces/{workspaceId}/invitations/{invitationId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke an invitation: owners, and maintainers for roles below their own. */
+        delete: operations["deleteInvitation"];
         options?: never;
         head?: never;
         patch?: never;
@@ -577,6 +800,8 @@ export interface components {
         /**
          * AuditEntry
          * @description An entry of the audit log. Without ``actor``: the server itself acted, or nobody proved who they are.
+         *
+         *     ``outcome``: what is ``refused`` was tried and not done; ``failed`` went wrong by itself.
          */
         AuditEntry: {
             id: number;
@@ -584,13 +809,15 @@ export interface components {
             at: string;
             actor: components["schemas"]["AuditActor"] | null;
             /** @enum {string} */
-            action: "agent_code.created" | "machine.joined" | "member.added" | "member.changed" | "member.left" | "member.removed" | "sandbox.created" | "sandbox.deleted" | "sandbox.failed" | "sandbox.opened" | "sandbox.paused" | "sandbox.renamed" | "sandbox.resumed" | "sandbox.timeout_changed" | "session.created" | "session.ended" | "session.refused" | "session.revoked" | "user.admin_granted" | "user.admin_revoked" | "user.disabled" | "user.enabled" | "user.registered" | "workspace.created" | "workspace.deleted" | "workspace.renamed";
+            action: "access.refused" | "agent_code.created" | "agent_code.refused" | "identity.linked" | "identity.refused" | "identity.removed" | "invitation.accepted" | "invitation.created" | "invitation.revoked" | "machine.joined" | "member.added" | "member.changed" | "member.left" | "member.removed" | "sandbox.created" | "sandbox.deleted" | "sandbox.failed" | "sandbox.opened" | "sandbox.paused" | "sandbox.renamed" | "sandbox.resumed" | "sandbox.timeout_changed" | "session.created" | "session.ended" | "session.refused" | "session.revoked" | "ticket.refused" | "token.created" | "token.revoked" | "tunnel.refused" | "user.admin_granted" | "user.admin_revoked" | "user.disabled" | "user.enabled" | "user.registered" | "workspace.created" | "workspace.deleted" | "workspace.renamed";
             target: components["schemas"]["AuditTarget"] | null;
             workspaceId: string | null;
             ip: string;
             detail: {
                 [key: string]: string;
             };
+            /** @enum {string} */
+            outcome: "done" | "refused" | "failed";
         };
         /**
          * AuditTarget
@@ -728,6 +955,21 @@ export interface components {
             name: string;
         };
         /**
+         * Identity
+         * @description An account elsewhere that signs its user in here; ``username`` and ``email`` as the provider said last.
+         */
+        Identity: {
+            id: string;
+            provider: string;
+            providerName: string;
+            username: string | null;
+            email: string | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            lastUsedAt: string;
+        };
+        /**
          * Credentials
          * @description A user name and a password.
          */
@@ -756,6 +998,25 @@ export interface components {
             isAdmin: boolean;
         };
         /**
+         * SignInStart
+         * @description What a sign-in is for: to link an identity to the account that is signed in, or to come by an invitation.
+         */
+        SignInStart: {
+            /** @default null */
+            next: string | null;
+            /** @default false */
+            link: boolean;
+            /** @default null */
+            invitation: string | null;
+        };
+        /**
+         * SignInLocation
+         * @description Where the browser has to go.
+         */
+        SignInLocation: {
+            location: string;
+        };
+        /**
          * Provider
          * @description A way to sign in with somebody else's account.
          */
@@ -772,7 +1033,7 @@ export interface components {
         };
         /**
          * Registration
-         * @description A wanted account.
+         * @description A wanted account. ``invitation``: what stands behind ``#`` in an invitation's link, if there is one.
          */
         Registration: {
             username: string;
@@ -780,6 +1041,8 @@ export interface components {
             password: string;
             /** @default null */
             email: string | null;
+            /** @default null */
+            invitation: string | null;
         };
         /**
          * RegistrationState
@@ -803,6 +1066,95 @@ export interface components {
             userAgent: string;
             ip: string;
             current: boolean;
+        };
+        /**
+         * Scope
+         * @description What a token may be used for, within what its user may do.
+         * @enum {string}
+         */
+        Scope: "read" | "write" | "open" | "admin";
+        /**
+         * Token
+         * @description An API token, without its secret. ``lastUsedAt`` is exact to the minute; null if it never was.
+         */
+        Token: {
+            id: string;
+            name: string;
+            scopes: components["schemas"]["Scope"][];
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            lastUsedAt: string | null;
+        };
+        /**
+         * NewToken
+         * @description A wanted token. ``read``: see what you see; ``write``: change things; ``open``: open sandboxes; ``admin``:
+         *     what admins see and do.
+         */
+        NewToken: {
+            name: string;
+            scopes: components["schemas"]["Scope"][];
+            /**
+             * @default 90d
+             * @example 30m
+             * @example 1h30m
+             * @example 90
+             * @example 0
+             */
+            expiresIn: string | number;
+        };
+        /**
+         * MadeToken
+         * @description A new API token with its secret, which is told only here.
+         */
+        MadeToken: {
+            id: string;
+            name: string;
+            scopes: components["schemas"]["Scope"][];
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            lastUsedAt: string | null;
+            token: string;
+        };
+        /**
+         * InvitationSecret
+         * @description What stands behind ``#`` in an invitation's link.
+         */
+        InvitationSecret: {
+            token: string;
+        };
+        /**
+         * Role
+         * @description A member's role, as in the API and in the database.
+         * @enum {string}
+         */
+        Role: "owner" | "maintainer" | "developer" | "guest";
+        /**
+         * Workspace
+         * @description A workspace as the caller sees it.
+         */
+        Workspace: {
+            id: string;
+            name: string;
+            role: components["schemas"]["Role"];
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            updatedAt: string;
+        };
+        /**
+         * Invited
+         * @description To what somebody is invited; ``invitedBy`` is a user name.
+         */
+        Invited: {
+            workspaceName: string;
+            role: components["schemas"]["Role"];
+            invitedBy: string;
+            /** Format: date-time */
+            expiresAt: string;
         };
         /**
          * Sandbox
@@ -922,25 +1274,6 @@ export interface components {
             agent: components["schemas"]["AgentDownloads"];
         };
         /**
-         * Role
-         * @description A member's role, as in the API and in the database.
-         * @enum {string}
-         */
-        Role: "owner" | "maintainer" | "developer" | "guest";
-        /**
-         * Workspace
-         * @description A workspace as the caller sees it.
-         */
-        Workspace: {
-            id: string;
-            name: string;
-            role: components["schemas"]["Role"];
-            /** Format: date-time */
-            createdAt: string;
-            /** Format: date-time */
-            updatedAt: string;
-        };
-        /**
          * WorkspaceName
          * @description The name of a workspace.
          */
@@ -982,6 +1315,48 @@ export interface components {
             cloudSandboxes: number;
             localSandboxes: number;
             diskBytes: number | null;
+        };
+        /**
+         * Invitation
+         * @description An open invitation, without its secret.
+         */
+        Invitation: {
+            id: string;
+            role: components["schemas"]["Role"];
+            /** Format: date-time */
+            expiresAt: string;
+            usesLeft: number;
+            createdBy: components["schemas"]["Creator"];
+        };
+        /**
+         * NewInvitation
+         * @description A wanted invitation. ``uses``: how many people may join by it.
+         */
+        NewInvitation: {
+            role: components["schemas"]["Role"];
+            /**
+             * @default 7d
+             * @example 30m
+             * @example 1h30m
+             * @example 90
+             * @example 0
+             */
+            expiresIn: string | number;
+            /** @default 1 */
+            uses: number;
+        };
+        /**
+         * MadeInvitation
+         * @description A new invitation with its link, which holds the secret and is told only here.
+         */
+        MadeInvitation: {
+            id: string;
+            role: components["schemas"]["Role"];
+            /** Format: date-time */
+            expiresAt: string;
+            usesLeft: number;
+            createdBy: components["schemas"]["Creator"];
+            url: string;
         };
         /**
          * Member
@@ -1041,14 +1416,25 @@ export type UserChange = components['schemas']['UserChange'];
 export type AdminWorkspace = components['schemas']['AdminWorkspace'];
 export type Joining = components['schemas']['Joining'];
 export type Joined = components['schemas']['Joined'];
+export type Identity = components['schemas']['Identity'];
 export type Credentials = components['schemas']['Credentials'];
 export type User = components['schemas']['User'];
 export type Me = components['schemas']['Me'];
+export type SignInStart = components['schemas']['SignInStart'];
+export type SignInLocation = components['schemas']['SignInLocation'];
 export type Provider = components['schemas']['Provider'];
 export type Providers = components['schemas']['Providers'];
 export type Registration = components['schemas']['Registration'];
 export type RegistrationState = components['schemas']['RegistrationState'];
 export type Session = components['schemas']['Session'];
+export type Scope = components['schemas']['Scope'];
+export type Token = components['schemas']['Token'];
+export type NewToken = components['schemas']['NewToken'];
+export type MadeToken = components['schemas']['MadeToken'];
+export type InvitationSecret = components['schemas']['InvitationSecret'];
+export type Role = components['schemas']['Role'];
+export type Workspace = components['schemas']['Workspace'];
+export type Invited = components['schemas']['Invited'];
 export type Sandbox = components['schemas']['Sandbox'];
 export type SandboxChange = components['schemas']['SandboxChange'];
 export type Port = components['schemas']['Port'];
@@ -1059,13 +1445,14 @@ export type Usage = components['schemas']['Usage'];
 export type AgentDownloads = components['schemas']['AgentDownloads'];
 export type ServerLimits = components['schemas']['ServerLimits'];
 export type Server = components['schemas']['Server'];
-export type Role = components['schemas']['Role'];
-export type Workspace = components['schemas']['Workspace'];
 export type WorkspaceName = components['schemas']['WorkspaceName'];
 export type SandboxActivity = components['schemas']['SandboxActivity'];
 export type Activity = components['schemas']['Activity'];
 export type AgentCode = components['schemas']['AgentCode'];
 export type Contents = components['schemas']['Contents'];
+export type Invitation = components['schemas']['Invitation'];
+export type NewInvitation = components['schemas']['NewInvitation'];
+export type MadeInvitation = components['schemas']['MadeInvitation'];
 export type Member = components['schemas']['Member'];
 export type NewMember = components['schemas']['NewMember'];
 export type NewRole = components['schemas']['NewRole'];
@@ -1083,6 +1470,8 @@ export interface operations {
                 action?: string;
                 /** @description Only what this user did: an id, or the name that the user had. */
                 actor?: string;
+                /** @description Only what was `done`, `refused` or `failed`. */
+                outcome?: string;
             };
             header?: never;
             path?: never;
@@ -1099,6 +1488,15 @@ export interface operations {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -1108,7 +1506,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1138,6 +1536,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1164,6 +1564,15 @@ export interface operations {
                     "application/json": components["schemas"]["AdminSandbox"][];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -1173,7 +1582,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1194,6 +1603,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1220,6 +1631,15 @@ export interface operations {
                     "application/json": components["schemas"]["AdminUser"][];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -1229,7 +1649,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1250,6 +1670,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1282,7 +1704,7 @@ export interface operations {
                     "application/json": components["schemas"]["AdminUser"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1300,7 +1722,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1357,6 +1779,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1375,6 +1799,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1401,6 +1827,15 @@ export interface operations {
                     "application/json": components["schemas"]["AdminWorkspace"][];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -1410,7 +1845,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1431,6 +1866,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1461,7 +1898,7 @@ export interface operations {
                     "application/json": components["schemas"]["Joined"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1479,7 +1916,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1518,6 +1955,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1536,6 +1975,189 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listIdentities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller's identities, the first linked first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identity"][];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    deleteIdentity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identityId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description In conflict with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1566,7 +2188,7 @@ export interface operations {
                     "application/json": components["schemas"]["User"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1584,7 +2206,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1623,6 +2245,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1641,6 +2265,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1665,6 +2291,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -1674,7 +2309,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1704,6 +2339,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1722,6 +2359,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1748,8 +2387,26 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1769,6 +2426,313 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    finishSignIn: {
+        parameters: {
+            query?: {
+                /** @description The provider's, for the person's tokens. */
+                code?: string;
+                /** @description Ours, of the sign-in that was begun. */
+                state?: string;
+                /** @description The provider's own name, where it says it (RFC 9207). */
+                iss?: string;
+                /** @description What the provider says in the place of a code. */
+                error?: string;
+            };
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Signed in, to where the person was going; or to the sign-in page, which says what is wrong. */
+            302: {
+                headers: {
+                    /** @description Where to. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    signInWithProvider: {
+        parameters: {
+            query?: {
+                /** @description Where to afterwards: a path on this site. */
+                next?: string;
+            };
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the provider, or to the sign-in page, which says what is wrong. */
+            302: {
+                headers: {
+                    /** @description Where to. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    signOutOfProvider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To where the provider ends its own session; to the sign-in page where it has no such place. */
+            302: {
+                headers: {
+                    /** @description Where to. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    startSignIn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignInStart"];
+            };
+        };
+        responses: {
+            /** @description Where the browser has to go. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInLocation"];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Members of the request are missing or wrong; `errors` lists them. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1807,6 +2771,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1837,7 +2803,7 @@ export interface operations {
                     "application/json": components["schemas"]["User"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1846,8 +2812,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1894,6 +2869,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1912,6 +2889,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1950,6 +2929,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1976,8 +2957,26 @@ export interface operations {
                     "application/json": components["schemas"]["Session"][];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1997,6 +2996,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2023,6 +3024,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -2032,7 +3042,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2071,6 +3081,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2089,6 +3101,298 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller's tokens that are still good, the oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"][];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    createToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewToken"];
+            };
+        };
+        responses: {
+            /** @description Made; its secret is told only now. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeToken"];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description In conflict with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Members of the request are missing or wrong; `errors` lists them. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    deleteToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tokenId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Revoked; what is open by it is cut. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2118,8 +3422,26 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2139,6 +3461,244 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    acceptInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InvitationSecret"];
+            };
+        };
+        responses: {
+            /** @description Joined. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workspace"];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description In conflict with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Members of the request are missing or wrong; `errors` lists them. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    lookAtInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InvitationSecret"];
+            };
+        };
+        responses: {
+            /** @description To what it invites. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invited"];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Members of the request are missing or wrong; `errors` lists them. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2167,8 +3727,26 @@ export interface operations {
                     "application/json": components["schemas"]["Sandbox"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2197,6 +3775,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2223,6 +3803,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -2232,7 +3821,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2271,6 +3860,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2289,6 +3880,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2321,7 +3914,7 @@ export interface operations {
                     "application/json": components["schemas"]["Sandbox"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2339,7 +3932,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2396,6 +3989,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2414,6 +4009,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2445,6 +4042,15 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -2454,7 +4060,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2493,6 +4099,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2506,6 +4114,8 @@ export interface operations {
             query?: {
                 /** @description Where to on the sandbox: a path, or a URL on one of its hosts. */
                 next?: string;
+                /** @description Set by the sandbox's host, which takes the ticket of this browser only. */
+                browser?: string;
             };
             header?: never;
             path: {
@@ -2518,9 +4128,20 @@ export interface operations {
             /** @description To the sandbox's host with a ticket, or to the sign-in page. */
             302: {
                 headers: {
+                    /** @description Where to. */
+                    Location: string;
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
             };
             /** @description Not signed in, or not with the right credentials. */
             401: {
@@ -2531,7 +4152,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2570,6 +4191,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2598,6 +4221,15 @@ export interface operations {
                     "application/json": components["schemas"]["Sandbox"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -2607,7 +4239,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2655,6 +4287,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2673,6 +4307,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2701,6 +4337,15 @@ export interface operations {
                     "application/json": components["schemas"]["Ports"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -2710,7 +4355,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2749,6 +4394,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2777,6 +4424,15 @@ export interface operations {
                     "application/json": components["schemas"]["Sandbox"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -2786,7 +4442,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2834,6 +4490,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2852,6 +4510,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2885,8 +4545,26 @@ export interface operations {
                     "application/json": components["schemas"]["Usage"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2924,6 +4602,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2950,8 +4630,26 @@ export interface operations {
                     "application/json": components["schemas"]["Server"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2971,6 +4669,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2997,8 +4697,26 @@ export interface operations {
                     "application/json": components["schemas"]["Workspace"][];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3018,6 +4736,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3048,7 +4768,7 @@ export interface operations {
                     "application/json": components["schemas"]["Workspace"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3066,7 +4786,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3105,6 +4825,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3123,6 +4845,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3151,8 +4875,26 @@ export interface operations {
                     "application/json": components["schemas"]["Workspace"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3181,6 +4923,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3207,6 +4951,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -3216,7 +4969,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3255,6 +5008,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3273,6 +5028,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3305,7 +5062,7 @@ export interface operations {
                     "application/json": components["schemas"]["Workspace"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3323,7 +5080,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3371,6 +5128,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3389,6 +5148,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3417,8 +5178,26 @@ export interface operations {
                     "application/json": components["schemas"]["Activity"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3447,6 +5226,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3475,6 +5256,15 @@ export interface operations {
                     "application/json": components["schemas"]["AgentCode"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -3484,7 +5274,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3523,6 +5313,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3541,6 +5333,106 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listWorkspaceAudit: {
+        parameters: {
+            query?: {
+                /** @description Only entries older than the one with this id: `next` of the page before. */
+                before?: string;
+                /** @description How many entries, up to 200; 50 without it. */
+                limit?: string;
+                /** @description Only this action; the word before the dot (`sandbox`) means all of its kind. */
+                action?: string;
+                /** @description Only what this user did: an id, or the name that the user had. */
+                actor?: string;
+                /** @description Only what was `done`, `refused` or `failed`. */
+                outcome?: string;
+            };
+            header?: never;
+            path: {
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of the workspace's audit log. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Members of the request are missing or wrong; `errors` lists them. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3569,127 +5461,7 @@ export interface operations {
                     "application/json": components["schemas"]["Contents"];
                 };
             };
-            /** @description Not signed in, or not with the right credentials. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description No such thing, or not for the caller's eyes. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description A bug; the log has more. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description A part of the server does not answer; try again. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    listMembers: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                workspaceId: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The members, the first to come first. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Member"][];
-                };
-            };
-            /** @description Not signed in, or not with the right credentials. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description No such thing, or not for the caller's eyes. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description A bug; the log has more. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-            /** @description A part of the server does not answer; try again. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemDetails"];
-                };
-            };
-        };
-    };
-    addMember: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                workspaceId: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewMember"];
-            };
-        };
-        responses: {
-            /** @description Added. */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Member"];
-                };
-            };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3707,7 +5479,167 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listInvitations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The open invitations, the oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invitation"][];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    createInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewInvitation"];
+            };
+        };
+        responses: {
+            /** @description Made; its link is told only now. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeInvitation"];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3764,6 +5696,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3782,6 +5716,321 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    deleteInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspaceId: string;
+                invitationId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Revoked; nobody joins by it any more. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    listMembers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The members, the first to come first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"][];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+        };
+    };
+    addMember: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workspaceId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewMember"];
+            };
+        };
+        responses: {
+            /** @description Added. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not signed in, or not with the right credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description No such thing, or not for the caller's eyes. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description In conflict with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Members of the request are missing or wrong; `errors` lists them. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
+            429: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A bug; the log has more. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description A part of the server does not answer; try again. */
+            503: {
+                headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3815,7 +6064,7 @@ export interface operations {
                     "application/json": components["schemas"]["Member"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3833,7 +6082,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3890,6 +6139,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3908,6 +6159,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3935,6 +6188,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
                 headers: {
@@ -3944,7 +6206,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3992,6 +6254,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4010,6 +6274,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4038,8 +6304,26 @@ export interface operations {
                     "application/json": components["schemas"]["Sandbox"][];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4068,6 +6352,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4100,7 +6386,7 @@ export interface operations {
                     "application/json": components["schemas"]["Sandbox"];
                 };
             };
-            /** @description The body is not JSON. */
+            /** @description The body is not JSON, or the request has two credentials. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4118,7 +6404,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description Not allowed, or sent by a page of another site. */
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4166,6 +6452,8 @@ export interface operations {
             /** @description Too many attempts or changes; `Retry-After` says when to try again, in seconds. */
             429: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After": number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4184,6 +6472,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4219,8 +6509,26 @@ export interface operations {
                     "application/json": components["schemas"]["Usage"];
                 };
             };
+            /** @description The body is not JSON, or the request has two credentials. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description Not signed in, or not with the right credentials. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description Not allowed, not within the scopes of the API token, or sent by a page of another site. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4258,6 +6566,8 @@ export interface operations {
             /** @description A part of the server does not answer; try again. */
             503: {
                 headers: {
+                    /** @description Seconds until it makes sense to try again. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {

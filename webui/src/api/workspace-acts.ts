@@ -4,7 +4,7 @@ import { keys } from "./queries";
 import type { Workspace } from "./schema.gen";
 
 /** The answer is newer than the list that is shown, and the event may come later. */
-function put(client: QueryClient, workspace: Workspace): void {
+export function putWorkspace(client: QueryClient, workspace: Workspace): void {
   client.setQueryData<Workspace[]>(keys.workspaces, (list) =>
     list?.some((one) => one.id === workspace.id)
       ? list.map((one) => (one.id === workspace.id ? workspace : one))
@@ -22,7 +22,7 @@ export function useCreateWorkspace(onCreated: (workspace: Workspace) => void) {
   return useMutation({
     mutationFn: (name: string) => dataOf(api.POST("/api/workspaces", { body: { name } })),
     onSuccess: (workspace) => {
-      put(client, workspace);
+      putWorkspace(client, workspace);
       onCreated(workspace);
     },
   });
@@ -35,7 +35,7 @@ export function useRenameWorkspace(workspaceId: string) {
       dataOf(
         api.PATCH("/api/workspaces/{workspaceId}", { params: { path: { workspaceId } }, body: { name } }),
       ),
-    onSuccess: (workspace) => put(client, workspace),
+    onSuccess: (workspace) => putWorkspace(client, workspace),
   });
 }
 

@@ -9,6 +9,7 @@ describe("safeNext", () => {
     "/w/abc/usage?days=30#table",
     "/sandboxes/s1/ports",
     "/api/sandboxes/s1/open?next=http%3A%2F%2F8000-s1.localhost%2F",
+    "/invite",
     "/registered", // begins like a sign-in page, and is none
     "/w/abc?x=//evil.example",
   ])("keeps %s", (path) => expect(safeNext(path)).toBe(path));

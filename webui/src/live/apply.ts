@@ -64,6 +64,8 @@ function applyWorkspace(client: QueryClient, event: LiveEvent): void {
 function applyMember(client: QueryClient, event: LiveEvent): void {
   const { workspaceId = "", userId } = event;
   void client.invalidateQueries({ queryKey: keys.members(workspaceId) });
+  // Who joined may have used one, and what somebody gave who is removed is worth nothing.
+  void client.invalidateQueries({ queryKey: keys.invitations(workspaceId) });
   const me = client.getQueryData<Me>(keys.me);
   if (me === undefined || me.id !== userId) return;
   // My own role: what I see and may do there changes.

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { CircleUser, LogOut, MonitorSmartphone, Shield } from "lucide-react";
+import { CircleUser, Fingerprint, KeyRound, LogOut, MonitorSmartphone, Shield } from "lucide-react";
 import { meQuery } from "@/api/queries";
 import { useStore } from "@/lib/store";
 import { chooseTheme, type Theme, theme } from "@/lib/theme";
@@ -32,6 +32,18 @@ export function UserMenu() {
         onSelect={() => void navigate({ to: "/account/sessions" })}
       >
         Where you are signed in
+      </MenuItem>
+      <MenuItem
+        icon={<Fingerprint aria-hidden="true" />}
+        onSelect={() => void navigate({ to: "/account/sign-in" })}
+      >
+        How you sign in
+      </MenuItem>
+      <MenuItem
+        icon={<KeyRound aria-hidden="true" />}
+        onSelect={() => void navigate({ to: "/account/tokens" })}
+      >
+        API tokens
       </MenuItem>
       {me?.isAdmin && (
         <MenuItem icon={<Shield aria-hidden="true" />} onSelect={() => void navigate({ to: "/admin/users" })}>

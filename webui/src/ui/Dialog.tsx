@@ -16,6 +16,8 @@ export interface DialogProps {
   bare?: boolean;
   /** Escape, before it closes: `true` if it meant something inside. */
   onEscape?: () => boolean;
+  /** What it shows is not shown again: only its own buttons close it. */
+  keep?: boolean;
   onClose: () => void;
 }
 
@@ -44,7 +46,17 @@ function placesFrom(opener: HTMLElement | null): readonly HTMLElement[] {
 
 /** An open dialog: whoever wants it closed stops rendering it. */
 export function Dialog(props: DialogProps) {
-  const { title, description, children, footer, wide = false, bare = false, onEscape, onClose } = props;
+  const {
+    title,
+    description,
+    children,
+    footer,
+    wide = false,
+    bare = false,
+    keep = false,
+    onEscape,
+    onClose,
+  } = props;
   const [opener] = useState(whatHasFocus);
   useEffect(() => {
     lastOpener = opener;
@@ -64,7 +76,8 @@ export function Dialog(props: DialogProps) {
           className={`${styles.content} ${wide ? styles.wide : ""}`}
           {...(description === undefined && { "aria-describedby": undefined })}
           onOpenAutoFocus={focusContent}
-          onEscapeKeyDown={(event) => onEscape?.() && event.preventDefault()}
+          onEscapeKeyDown={(event) => (keep || onEscape?.()) && event.preventDefault()}
+          onInteractOutside={(event) => keep && event.preventDefault()}
         >
           <header className={bare ? "off-screen" : styles.header}>
             <Radix.Title className={styles.title}>{title}</Radix.Title>

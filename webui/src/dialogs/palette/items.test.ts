@@ -52,6 +52,8 @@ describe("the palette, without a word typed", () => {
       "Members",
       "Settings",
       "Where you are signed in",
+      "How you sign in",
+      "API tokens",
       "Switch to team w2",
       "Theme: as the system",
       "Theme: light",
@@ -120,7 +122,7 @@ describe("a search", () => {
     ["open zeta", []],
     ["dark", ["Theme: dark"]],
     ["new", ["New sandbox", "New workspace"]],
-    ["sign", ["Sign out", "Where you are signed in"]],
+    ["sign", ["Sign out", "Where you are signed in", "How you sign in"]],
     ["nothing like it", []],
   ])("for %s", (typed, expected) => expect(texts(KNOWN, typed)).toEqual(expected));
 

@@ -105,6 +105,8 @@ function placeItems({ workspace, isAdmin }: Known): Item[] {
   return [
     ...own.map((place) => go("Go to", `/w/${workspace?.id}/${place.toLowerCase()}`, place, workspace?.name)),
     go("Go to", "/account/sessions", "Where you are signed in"),
+    go("Go to", "/account/sign-in", "How you sign in"),
+    go("Go to", "/account/tokens", "API tokens"),
     ...(isAdmin ? ADMIN : []).map(([path, text]) => go("Go to", path, text, "Admin")),
   ];
 }

@@ -6,14 +6,14 @@ import { useSignOut } from "@/shell/sign-out";
 import { Ago } from "@/ui/Ago";
 import { Badge } from "@/ui/Badge";
 import { Button } from "@/ui/Button";
-import styles from "./Sessions.module.css";
+import styles from "./Account.module.css";
 
 export function SessionRow({ session }: { session: Session }) {
   const end = useEndSessions();
   const signOut = useSignOut();
   const browser = browserInWords(session.userAgent);
   return (
-    <li className={styles.session}>
+    <li className={styles.item}>
       <div className={styles.what}>
         <div className={styles.name}>
           <span title={session.userAgent}>{browser}</span>

@@ -5,18 +5,17 @@ import { useEndSessions } from "@/api/session-acts";
 import { Button } from "@/ui/Button";
 import { Confirm } from "@/ui/Confirm";
 import { Loaded } from "@/ui/Loaded";
-import { Page } from "@/ui/Page";
+import styles from "./Account.module.css";
+import { AccountPage } from "./AccountPage";
 import { SessionRow } from "./SessionRow";
-import styles from "./Sessions.module.css";
 
 export default function Sessions() {
   const query = useQuery(sessionsQuery);
   const others = query.data?.filter((session) => !session.current) ?? [];
   const [asked, setAsked] = useState(false);
   return (
-    <Page
+    <AccountPage
       title="Where you are signed in"
-      narrow
       actions={others.length > 0 && <Button onClick={() => setAsked(true)}>Sign out all others</Button>}
     >
       <p className="quiet">
@@ -33,7 +32,7 @@ export default function Sessions() {
         )}
       </Loaded>
       {asked && <SignOutOthers ids={others.map((session) => session.id)} onClose={() => setAsked(false)} />}
-    </Page>
+    </AccountPage>
   );
 }
 

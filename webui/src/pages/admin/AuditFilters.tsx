@@ -1,28 +1,30 @@
-import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useEffectEvent, useId, useState } from "react";
-import { adminUsersQuery } from "@/api/queries";
 import { SelectField, TextField } from "@/ui/Field";
 import styles from "./Audit.module.css";
-import { ACTIONS, KINDS, kindOf } from "./audit-words";
+import { ACTIONS, kindOf, OUTCOMES } from "./audit-words";
 import type { AuditSearch } from "./search";
 
 interface AuditFiltersProps {
   filter: AuditSearch;
+  /** The names to choose from; others can be typed. */
+  users: readonly string[];
+  /** The kinds of what can have happened, and their titles. */
+  kinds: Readonly<Record<string, string>>;
   onFilter: (change: AuditSearch) => void;
 }
 
-/** Of which user, and of what kind. */
-export function AuditFilters({ filter, onFilter }: AuditFiltersProps) {
+/** Of which user, of what kind, and how it ended. */
+export function AuditFilters({ filter, users, kinds, onFilter }: AuditFiltersProps) {
   return (
     <div className={styles.filters}>
-      <ActorFilter actor={filter.actor ?? ""} onChoose={(actor) => onFilter({ actor })} />
+      <ActorFilter actor={filter.actor ?? ""} users={users} onChoose={(actor) => onFilter({ actor })} />
       <SelectField
         label="What happened"
         value={filter.action ?? ""}
         onChange={(event) => onFilter({ action: event.target.value })}
       >
         <option value="">Everything</option>
-        {Object.entries(KINDS).map(([kind, title]) => (
+        {Object.entries(kinds).map(([kind, title]) => (
           <optgroup key={kind} label={title}>
             <option value={kind}>{title}: all</option>
             {Object.entries(ACTIONS)
@@ -35,17 +37,34 @@ export function AuditFilters({ filter, onFilter }: AuditFiltersProps) {
           </optgroup>
         ))}
       </SelectField>
+      <SelectField
+        label="How it ended"
+        value={filter.outcome ?? ""}
+        onChange={(event) => onFilter({ outcome: event.target.value })}
+      >
+        <option value="">In any way</option>
+        {Object.entries(OUTCOMES).map(([outcome, words]) => (
+          <option key={outcome} value={outcome}>
+            {words}
+          </option>
+        ))}
+      </SelectField>
     </div>
   );
 }
 
+interface ActorFilterProps {
+  actor: string;
+  users: readonly string[];
+  onChoose: (actor: string) => void;
+}
+
 /** A whole name is needed, so it is looked for once it is one: chosen from the list, or by Enter, or on leaving. */
-function ActorFilter({ actor, onChoose }: { actor: string; onChoose: (actor: string) => void }) {
+function ActorFilter({ actor, users, onChoose }: ActorFilterProps) {
   const list = useId();
-  const users = useQuery(adminUsersQuery).data ?? [];
   const [typed, setTyped] = useState(actor);
   useEffect(() => setTyped(actor), [actor]);
-  const isWhole = (text: string) => users.some((user) => user.username === text);
+  const isWhole = (text: string) => users.includes(text);
   const take = (text: string) => {
     setTyped(text);
     if (text === "" || isWhole(text)) onChoose(text);
@@ -80,7 +99,7 @@ function ActorFilter({ actor, onChoose }: { actor: string; onChoose: (actor: str
       />
       <datalist id={list}>
         {users.map((user) => (
-          <option key={user.id} value={user.username} />
+          <option key={user} value={user} />
         ))}
       </datalist>
     </form>

@@ -11,9 +11,11 @@ const entry = (more: Partial<AuditEntry>): AuditEntry => ({
   workspaceId: "w1",
   ip: "192.0.2.1",
   detail: {},
+  outcome: "done",
   ...more,
 });
 const user = { kind: "user", id: "u2", name: "bob" } as const;
+const team = { kind: "workspace", id: "w1", name: "team" } as const;
 const said = (more: Partial<AuditEntry>, workspace?: string) =>
   sentenceOf(entry(more), workspace)
     .map((piece) => piece.text)
@@ -30,9 +32,24 @@ describe("an entry of the audit log", () => {
     ],
     [{ action: "sandbox.failed", actor: null }, "Sandbox alpha failed"],
     [{ action: "session.refused", actor: null, target: user }, "A sign-in as bob was refused"],
+    [{ action: "session.refused", actor: null, target: null }, "A sign-in was refused"],
     [
-      { action: "session.refused", actor: null, target: null },
-      "A sign-in with a name that no user has was refused",
+      { action: "identity.linked", target: user, detail: { provider: "github", as: "bob-hub", how: "x" } },
+      "bob-hub at github signs in bob from now on",
+    ],
+    [{ action: "access.refused", outcome: "refused" }, "ada was refused a request on alpha"],
+    [{ action: "access.refused", outcome: "refused", target: null }, "ada was refused a request"],
+    [
+      { action: "token.created", target: user, detail: { id: "t1", name: "nightly" } },
+      "ada made the API token nightly",
+    ],
+    [
+      {
+        action: "invitation.accepted",
+        target: team,
+        detail: { invitation: "i1", role: "guest", made_by: "bob" },
+      },
+      "ada joined team as guest by a link of bob",
     ],
     [{ actor: { id: "u1", username: "" } }, "u1 deleted sandbox alpha"],
     [{ actor: null }, "The server deleted sandbox alpha"],
@@ -73,6 +90,22 @@ describe("what else is known", () => {
     [{ action: "user.registered", detail: { admin: "no", session: "x" } }, []],
     [{ action: "member.left", detail: { role: "guest" } }, ["was guest"]],
     [{ detail: { colour: "red" } }, ["colour: red"]],
+    [
+      { action: "token.created", detail: { id: "t1", name: "n", scopes: "read write" } },
+      ["scopes: read write"],
+    ],
+    [
+      {
+        action: "invitation.created",
+        detail: { invitation: "i1", role: "guest", uses: "3", until: "2026-02-01" },
+      },
+      ["for 3 people", "until 2026-02-01"],
+    ],
+    [{ action: "user.registered", target: user, detail: { invitation: "i1" } }, ["by an invitation"]],
+    [
+      { action: "access.refused", detail: { request: "DELETE /api/x", reason: "not allowed", token: "t1" } },
+      ["DELETE /api/x", "not allowed", "by an API token"],
+    ],
     [
       {
         action: "session.created",

@@ -8,6 +8,8 @@ interface Words {
   name: string;
   /** What happened. {actor}, {target}, {workspace} and what is in the detail are put in. */
   sentence: string;
+  /** The same where it is not known on what. */
+  without?: string;
 }
 
 /** What the log knows, in the order of the list to filter by. A kind that is added to the API is missed here at once. */
@@ -18,9 +20,22 @@ export const ACTIONS: Record<Action, Words> = {
   "user.admin_granted": { name: "Made admin", sentence: "{actor} made {target} an admin" },
   "user.admin_revoked": { name: "Admin taken away", sentence: "{actor} took admin rights from {target}" },
   "session.created": { name: "Signed in", sentence: "{actor} signed in" },
-  "session.refused": { name: "Sign-in refused", sentence: "A sign-in as {target} was refused" },
+  "session.refused": {
+    name: "Sign-in refused",
+    sentence: "A sign-in as {target} was refused",
+    without: "A sign-in was refused",
+  },
   "session.ended": { name: "Signed out", sentence: "{actor} signed out" },
   "session.revoked": { name: "Session ended", sentence: "{actor} ended another of their sessions" },
+  "identity.linked": {
+    name: "Account elsewhere linked",
+    sentence: "{as} at {provider} signs in {target} from now on",
+  },
+  "identity.refused": { name: "Linking refused", sentence: "{actor} could not link an account elsewhere" },
+  "identity.removed": {
+    name: "Account elsewhere unlinked",
+    sentence: "{actor} unlinked {as} at {provider}",
+  },
   "workspace.created": { name: "Workspace created", sentence: "{actor} created the workspace {target}" },
   "workspace.renamed": {
     name: "Workspace renamed",
@@ -45,22 +60,70 @@ export const ACTIONS: Record<Action, Words> = {
   "sandbox.resumed": { name: "Sandbox resumed", sentence: "{actor} resumed sandbox {target}" },
   "sandbox.failed": { name: "Sandbox failed", sentence: "Sandbox {target} failed" },
   "sandbox.deleted": { name: "Sandbox deleted", sentence: "{actor} deleted sandbox {target}" },
+  "token.created": { name: "API token made", sentence: "{actor} made the API token {name}" },
+  "token.revoked": { name: "API token revoked", sentence: "{actor} revoked the API token {name}" },
+  "invitation.created": {
+    name: "Invitation made",
+    sentence: "{actor} made a link to join {target} as {role}",
+  },
+  "invitation.revoked": {
+    name: "Invitation withdrawn",
+    sentence: "{actor} withdrew a link of {made_by} to join {target} as {role}",
+  },
+  "invitation.accepted": {
+    name: "Invitation accepted",
+    sentence: "{actor} joined {target} as {role} by a link of {made_by}",
+  },
   "agent_code.created": {
     name: "Code for a machine made",
     sentence: "{actor} made a code to connect a machine to {target}",
   },
+  "agent_code.refused": { name: "Code refused", sentence: "A code to connect a machine was refused" },
   "machine.joined": { name: "Machine connected", sentence: "{actor} connected the machine {target}" },
+  "access.refused": {
+    name: "Request refused",
+    sentence: "{actor} was refused a request on {target}",
+    without: "{actor} was refused a request",
+  },
+  "ticket.refused": {
+    name: "Ticket refused",
+    sentence: "A ticket to open sandbox {target} was refused",
+    without: "A ticket to open a sandbox was refused",
+  },
+  "tunnel.refused": {
+    name: "Tunnel refused",
+    sentence: "A connection as the machine {target} was refused",
+    without: "A connection as a machine was refused",
+  },
 };
 
 /** The kinds of actions: the word before the dot, which the API takes for all of them. */
 export const KINDS: Record<string, string> = {
   user: "Users",
   session: "Sign-ins",
+  identity: "Accounts elsewhere",
   workspace: "Workspaces",
   member: "Members",
+  token: "API tokens",
+  invitation: "Invitations",
   sandbox: "Sandboxes",
   agent_code: "Codes",
   machine: "Machines",
+  access: "Refused requests",
+  ticket: "Tickets",
+  tunnel: "Tunnels",
+};
+
+/** Those of which a workspace's own log can have entries. */
+export const WORKSPACE_KINDS: Record<string, string> = Object.fromEntries(
+  Object.entries(KINDS).filter(([kind]) => !["user", "session", "identity", "token"].includes(kind)),
+);
+
+/** How it ended, in the list to filter by. */
+export const OUTCOMES: Record<AuditEntry["outcome"], string> = {
+  done: "Done",
+  refused: "Refused",
+  failed: "Failed",
 };
 
 export function kindOf(action: string): string {
@@ -91,10 +154,8 @@ export function sentenceOf(entry: AuditEntry, workspaceName: string | undefined)
 
 function templateOf(entry: AuditEntry): string | null {
   if (!Object.hasOwn(ACTIONS, entry.action)) return null;
-  if (entry.action === "session.refused" && entry.target === null) {
-    return "A sign-in with a name that no user has was refused";
-  }
-  return ACTIONS[entry.action].sentence;
+  const { sentence, without } = ACTIONS[entry.action];
+  return entry.target === null ? (without ?? sentence) : sentence;
 }
 
 function namesOf(entry: AuditEntry, workspaceName: string | undefined): Record<string, string> {
@@ -116,16 +177,23 @@ function unknown({ actor, action, target }: AuditEntry): Piece[] {
   ];
 }
 
+const IDS: ReadonlySet<string> = new Set(["session", "id"]);
+
 /** What else is known of it, in words, beside what the sentence says. */
 export function notesOf(entry: AuditEntry): string[] {
   const said = templateOf(entry) ?? "";
   return Object.entries(entry.detail).flatMap(([name, text]) => {
-    // The session is the same string for all that was done in it; of no use to a reader without the others.
-    if (name === "session" || text === "" || said.includes(`{${name}}`)) return [];
+    // Ids are the same for all that has to do with one thing; of no use to a reader without the others.
+    if (IDS.has(name) || text === "" || said.includes(`{${name}}`)) return [];
     if (name === "browser") return [browserInWords(text)];
     if (name === "admin") return text === "yes" ? ["the first user, so an admin"] : [];
     if (name === "sessions") return [text === "1" ? "1 session ended" : `${text} sessions ended`];
-    if (name === "reason") return [text];
+    if (name === "reason" || name === "request") return [text];
+    if (name === "how") return [text];
+    if (name === "until") return [`until ${text}`];
+    if (name === "uses") return [text === "1" ? "for 1 person" : `for ${text} people`];
+    if (name === "invitation") return kindOf(entry.action) === "invitation" ? [] : ["by an invitation"];
+    if (name === "token") return ["by an API token"];
     if (name === "further") return [`further refusals are ${text}`];
     if (name === "role") return [`was ${text}`];
     return [`${name}: ${text}`];

@@ -13,13 +13,15 @@ export function listSearch(search: Record<string, unknown>): ListSearch {
 export interface AuditSearch {
   action?: string;
   actor?: string;
+  outcome?: string;
 }
 
 export function auditSearch(search: Record<string, unknown>): AuditSearch {
-  const { action } = search;
+  const { action, outcome } = search;
   const actor = typeof search.actor === "number" ? String(search.actor) : search.actor;
   return {
     ...(typeof action === "string" && action !== "" && { action }),
     ...(typeof actor === "string" && actor !== "" && { actor }),
+    ...(typeof outcome === "string" && outcome !== "" && { outcome }),
   };
 }

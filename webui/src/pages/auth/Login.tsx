@@ -1,85 +1,72 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearch } from "@tanstack/react-router";
-import { type FormEvent, useEffect, useRef, useState } from "react";
-import { api } from "@/api/client";
-import { ApiError } from "@/api/errors";
 import { registrationQuery } from "@/api/queries";
-import { Button } from "@/ui/Button";
+import { INVITE_PAGE, invitationFor, JOINED_PAGE } from "@/lib/invitation";
+import { safeNext } from "@/lib/next";
+import { buttonClass } from "@/ui/Button";
 import { Loading } from "@/ui/Loaded";
 import { Notice } from "@/ui/Notice";
+import { Credentials } from "./Credentials";
 import { Entry } from "./Entry";
-import styles from "./Entry.module.css";
-import { PasswordField } from "./PasswordField";
 import { Providers } from "./Providers";
-import { Refusal, useSecondsLeft } from "./Refusal";
-import { useLedOn, useSignIn } from "./signing-in";
-import { UsernameField } from "./UsernameField";
+import { SignedOutHere } from "./SignedOutHere";
+import { signInErrorWords } from "./sign-in-errors";
+import { useLedOn } from "./signing-in";
 
 export default function Login() {
-  const { next, ended = false } = useSearch({ from: "/login" });
-  const { asking, signedIn } = useLedOn(next);
+  const { next: wanted, ended = false, error, left } = useSearch({ from: "/login" });
+  // What came to nothing at the provider did not use the invitation either.
+  const next = error !== undefined && wanted === JOINED_PAGE ? INVITE_PAGE : wanted;
+  const { asking, signedIn, going, me } = useLedOn(next, error !== undefined);
+  const invitation = invitationFor(next);
+  if (!asking && signedIn && !going && me && error !== undefined)
+    return <Refused error={error} next={next} username={me.username} />;
   return (
-    <Entry title="Sign in" below={<Otherwise next={next} />}>
+    <Entry title="Sign in" below={<Otherwise next={next} invited={invitation !== null} />}>
       {asking ? (
         <Loading what="your session" />
       ) : (
         <>
+          {error !== undefined && <Notice tone="bad">{signInErrorWords(error)}</Notice>}
           {ended && (
             <Notice>
               Your session ended. Sandboxes go on with their work; sign in, and you are back where you were.
             </Notice>
           )}
+          {left !== undefined && <SignedOutHere provider={left} />}
           <Credentials done={signedIn} />
-          <Providers next={next} />
+          <Providers next={next} invitation={invitation} />
         </>
       )}
     </Entry>
   );
 }
 
-function Credentials({ done }: { done: boolean }) {
-  const [username, setUsername] = useState("");
-  const [password, setPassword] = useState("");
-  const entry = useSignIn(() => api.POST("/api/auth/login", { body: { username, password } }));
-  const left = useSecondsLeft(entry.error);
-  const field = useRef<HTMLInputElement>(null);
-  const limited = entry.error instanceof ApiError && entry.error.status === 429;
-  const wrong = entry.error instanceof ApiError && entry.error.code === "bad_credentials";
-  useEffect(() => {
-    if (wrong) field.current?.select();
-  }, [wrong]);
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    if (!entry.isPending && left === 0) entry.mutate();
-  };
+/** Somebody who is signed in came back from a provider with nothing. */
+function Refused({ error, next, username }: { error: string; next: string | undefined; username: string }) {
+  const path = safeNext(next);
   return (
-    <form className={styles.form} onSubmit={submit}>
-      {entry.error && (
-        <Refusal error={entry.error} left={left}>
-          {limited &&
-            "Too many failed attempts from here, so the next has to wait. Your account is not locked."}
-        </Refusal>
-      )}
-      <UsernameField value={username} onChange={(event) => setUsername(event.target.value)} />
-      <PasswordField
-        ref={field}
-        label="Password"
-        name="password"
-        autoComplete="current-password"
-        required
-        value={password}
-        onChange={(event) => setPassword(event.target.value)}
-      />
-      <Button kind="primary" type="submit" pending={entry.isPending || done} disabled={left > 0}>
-        Sign in
-      </Button>
-    </form>
+    <Entry title="Nothing was changed">
+      <Notice tone="bad">{signInErrorWords(error)}</Notice>
+      <p>
+        You are signed in as <strong>{username}</strong>, as before.
+      </p>
+      <a href={path} className={buttonClass("primary")}>
+        {path === "/" ? "To your sandboxes" : "Back to where you were"}
+      </a>
+    </Entry>
   );
 }
 
 /** The way to an account, or why there is none. */
-function Otherwise({ next }: { next: string | undefined }) {
+function Otherwise({ next, invited }: { next: string | undefined; invited: boolean }) {
   const registration = useQuery(registrationQuery).data;
+  if (invited)
+    return (
+      <>
+        No account? <Link to={INVITE_PAGE}>Create one with your invitation</Link>
+      </>
+    );
   if (registration === undefined) return null;
   if (!registration.possible) return <>No account? {registration.reason}</>;
   return (

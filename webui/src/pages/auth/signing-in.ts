@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
-import { useEffect } from "react";
+import { useEffect, useState } from "react";
 import { ApiError } from "@/api/errors";
 import { forgetPerson } from "@/api/person";
 import { keys, meQuery } from "@/api/queries";
@@ -10,9 +10,10 @@ import { closeAll } from "@/ui/Toasts";
 
 /**
  * Leads whoever is signed in to where they were going: here, in another tab, or before they came. Until it is known,
- * `asking` is true; a server that is away does not keep the form from being shown.
+ * `asking` is true; a server that is away does not keep the form from being shown. Where there is something to read
+ * first (`stay`), who was signed in before they came is not led on.
  */
-export function useLedOn(next: string | undefined): { asking: boolean; signedIn: boolean } {
+export function useLedOn(next: string | undefined, stay = false) {
   const client = useQueryClient();
   const { history } = useRouter();
   const me = useQuery({ ...meQuery, refetchOnMount: "always" });
@@ -23,15 +24,20 @@ export function useLedOn(next: string | undefined): { asking: boolean; signedIn:
     forgetPerson(client);
     closeAll();
   }, [refused, client]);
+  const [wasOut, setWasOut] = useState(false);
   useEffect(() => {
-    if (!signedIn) return;
+    if (me.isError) setWasOut(true);
+  }, [me.isError]);
+  const going = signedIn && (!stay || wasOut);
+  useEffect(() => {
+    if (!going) return;
     // Another tab signed in, in a browser where each has a stream of its own.
     if (liveState.value.kind === "signed-out") restartLive();
     const path = safeNext(next);
     if (isServerPath(path)) location.assign(path);
     else history.replace(path);
-  }, [signedIn, next, history]);
-  return { asking: !me.isFetchedAfterMount && me.failureCount === 0, signedIn };
+  }, [going, next, history]);
+  return { asking: !me.isFetchedAfterMount && me.failureCount === 0, signedIn, going, me: me.data };
 }
 
 /** Send a form that signs somebody in. What was shown to anybody else is forgotten before it is known who it is now. */

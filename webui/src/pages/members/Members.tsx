@@ -4,10 +4,13 @@ import { may } from "@/api/permissions";
 import { membersQuery, meQuery } from "@/api/queries";
 import type { Member, Workspace } from "@/api/schema.gen";
 import { useWorkspace } from "@/shell/workspace";
+import { Button } from "@/ui/Button";
 import { Loaded } from "@/ui/Loaded";
 import { Card, Page, Section } from "@/ui/Page";
 import table from "@/ui/Table.module.css";
 import { AddMember } from "./AddMember";
+import { Invitations } from "./Invitations";
+import { InviteByLink } from "./InviteByLink";
 import { LeaveDialog } from "./LeaveDialog";
 import { MemberRow } from "./MemberRow";
 import styles from "./Members.module.css";
@@ -16,14 +19,23 @@ import { ROLE_WORDS, ROLES, roleName } from "./role-words";
 
 export default function Members() {
   const workspace = useWorkspace();
+  const [inviting, setInviting] = useState(false);
+  const mayInvite = workspace !== undefined && may(workspace.role, "add_member");
   return (
-    <Page title="Members" windowTitle={workspace && `Members · ${workspace.name}`} narrow>
-      {workspace && may(workspace.role, "add_member") && (
+    <Page
+      title="Members"
+      windowTitle={workspace && `Members · ${workspace.name}`}
+      narrow
+      actions={mayInvite && <Button onClick={() => setInviting(true)}>Invite by link</Button>}
+    >
+      {mayInvite && (
         <Card>
           <AddMember workspace={workspace} />
         </Card>
       )}
       {workspace && <List workspace={workspace} />}
+      {mayInvite && <Invitations workspace={workspace} />}
+      {mayInvite && inviting && <InviteByLink workspace={workspace} onClose={() => setInviting(false)} />}
       <Section title="What the roles may do">
         <dl className={styles.roles}>
           {ROLES.map((role) => (

@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { may } from "@/api/permissions";
 import { meQuery } from "@/api/queries";
@@ -8,7 +9,7 @@ import { LeaveDialog } from "@/pages/members/LeaveDialog";
 import { ROLE_WORDS, roleName } from "@/pages/members/role-words";
 import { useWorkspace } from "@/shell/workspace";
 import { Ago } from "@/ui/Ago";
-import { Button } from "@/ui/Button";
+import { Button, buttonClass } from "@/ui/Button";
 import { CopyText } from "@/ui/Copy";
 import { Card, Page, Section } from "@/ui/Page";
 import { RenameWorkspace } from "./RenameWorkspace";
@@ -28,6 +29,7 @@ export default function Settings() {
               <Facts workspace={workspace} />
             </Card>
           </Section>
+          {may(workspace.role, "read_audit") && <Audit workspace={workspace} />}
           <Leave workspace={workspace} />
           {may(workspace.role, "delete_workspace") && <Delete workspace={workspace} />}
         </>
@@ -58,6 +60,25 @@ function Facts({ workspace }: { workspace: Workspace }) {
         {roleName(workspace.role)} <span className="quiet">{ROLE_WORDS[workspace.role]}</span>
       </dd>
     </dl>
+  );
+}
+
+function Audit({ workspace }: { workspace: Workspace }) {
+  return (
+    <Section title="Audit log">
+      <Card>
+        <div className={styles.act}>
+          <p>Who did what in the workspace, when and from where, and what was refused. Only owners see it.</p>
+          <Link
+            to="/w/$workspaceId/settings/audit"
+            params={{ workspaceId: workspace.id }}
+            className={buttonClass()}
+          >
+            Open the audit log
+          </Link>
+        </div>
+      </Card>
+    </Section>
   );
 }
 
