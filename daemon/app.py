@@ -45,6 +45,7 @@ from daemon.gateway.sandbox_site import GrantKey, SandboxHosts, may_open
 from daemon.gateway.sites import Inner, Sites
 from daemon.metrics import Metrics, serve_metrics
 from daemon.readiness import Readiness
+from daemon.refusals import Refusals
 from daemon.sandboxes.activity import Activity
 from daemon.sandboxes.environment import derived_proxy_url, proxy_host, sandbox_spec
 from daemon.sandboxes.lifecycle import Lifecycle
@@ -54,7 +55,7 @@ from daemon.sandboxes.status import RUNNING, STATUSES
 from daemon.sandboxes.sweeper import Sweeper
 from daemon.secret import Keyring, token_hash
 from daemon.start import bind, check_built, make_backend, migrated, open_keyring, start_errors
-from daemon.store import access, expiry
+from daemon.store import access, audit, expiry
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
 from daemon.systemd import NO_MANAGER, Manager
@@ -145,6 +146,7 @@ class _Daemon:
         self.activity = Activity(db)
         self.book = UsageBook(db)
         self.hub = EventHub(db, notifications)
+        self.refusals = Refusals(db)
         self.sooner = trio.Event()  # a session was made that ends soon
         notifications.subscribe("expiry", lambda _words: self.sooner.set())
         self.doors: Doors | None = None
@@ -245,6 +247,7 @@ class _Daemon:
     async def _purge(self) -> None:
         while True:
             removed = await self.db.run(access.purge_expired)
+            removed += await self.db.run(audit.forget_old, self.settings.audit_retention)
             log.debug("expired rows removed", rows=removed)
             await trio.sleep(_PURGE_SECONDS)
 
@@ -281,6 +284,7 @@ class _Daemon:
             turns=Turns(),
             hub=self.hub,
             backend=self.backend,
+            refusals=self.refusals,
             last_activity=self.activity.last,
             on_login=lambda outcome: self.metrics.logins.labels(outcome).inc(),
         )
@@ -306,9 +310,11 @@ class _Daemon:
         settings = self.settings
         pages = SandboxPages(settings)
         tunnel = partial(TunnelUpstream, self.tunnels)
-        doorway = Doorway(self.db, self.backend, self.keyring, self.activity, self.lifecycle, tunnel)
+        doorway = Doorway(
+            self.db, self.backend, self.keyring, self.activity, self.lifecycle, tunnel, self.refusals
+        )
         hosts = SandboxHosts(settings, self.grants, self.states, doorway, pages)
-        main = MainSite(api, anthropic, TunnelSite(self.db, self.tunnels), self._ready)
+        main = MainSite(api, anthropic, TunnelSite(self.db, self.tunnels, self.refusals), self._ready)
         errors = (DatabaseUnavailable,)
         inner = ProxyOnly(anthropic, pages.misdirected)
         networks = (settings.agent_networks,) if settings.backend == "docker" else ()

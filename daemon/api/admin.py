@@ -1,36 +1,26 @@
-"""Routes under ``/api/admin``: all users, workspaces and sandboxes of this server, and the audit log."""
+"""Routes under ``/api/admin``: all users, workspaces and sandboxes of this server. The log is in daemon.api.audit."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-from quart import Blueprint, request
+from quart import Blueprint
 
 from daemon.api import guard
 from daemon.api.openapi import Answer, describe, takes
 from daemon.api.parts import parts
-from daemon.api.problems import Problem, invalid
+from daemon.api.problems import Problem
 from daemon.api.sandbox_shapes import Sandbox, sandbox_shape
 from daemon.api.shapes import Body, Shape, Time, answer
 from daemon.store import admin as store
-from daemon.store import audit
 from daemon.store.admin import LastAdmin, NoSuchUser, NotAdmin, OwnAccount
 
 if TYPE_CHECKING:
     from quart import Response
 
     from daemon.store.admin import AdminUserRow
-    from daemon.store.audit import EntryRow
 
 blueprint = Blueprint("admin", __name__)
-
-_PAGE: Final = 50  # entries of the audit log; some screens full
-_LONGEST_PAGE: Final = 200  # some 100 KB of JSON
-_LARGEST_ID: Final = 2**63 - 1  # PostgreSQL's bigint
-
-ActionWord = Annotated[str, Field(json_schema_extra={"enum": sorted(audit.ACTIONS)})]
-TargetKind = Annotated[str, Field(json_schema_extra={"enum": sorted(audit.TARGET_KINDS)})]
 
 
 class AdminUser(Shape):
@@ -71,41 +61,6 @@ class AdminSandbox(Sandbox):
     workspace_name: str
 
 
-class AuditActor(Shape):
-    """Who acted, with the name they had then."""
-
-    id: str
-    username: str
-
-
-class AuditTarget(Shape):
-    """What was acted on, with the name it had then."""
-
-    kind: TargetKind
-    id: str
-    name: str
-
-
-class AuditEntry(Shape):
-    """An entry of the audit log. Without ``actor``: the server itself acted, or nobody proved who they are."""
-
-    id: int
-    at: Time
-    actor: AuditActor | None
-    action: ActionWord
-    target: AuditTarget | None
-    workspace_id: str | None
-    ip: str
-    detail: dict[str, str]
-
-
-class AuditPage(Shape):
-    """Entries, the newest first. ``next``: what to give as ``before`` for the next page; null at the end."""
-
-    entries: list[AuditEntry]
-    next: int | None
-
-
 def _user(row: AdminUserRow) -> AdminUser:
     return AdminUser(
         id=row.id,
@@ -116,24 +71,6 @@ def _user(row: AdminUserRow) -> AdminUser:
         created_at=row.created_at,
         last_seen_at=row.last_seen_at,
         workspaces=row.workspaces,
-    )
-
-
-def _entry(row: EntryRow) -> AuditEntry:
-    actor = target = None
-    if row.actor_id is not None and row.actor_name is not None:
-        actor = AuditActor(id=row.actor_id, username=row.actor_name)
-    if row.target_kind is not None and row.target_id is not None and row.target_name is not None:
-        target = AuditTarget(kind=row.target_kind, id=row.target_id, name=row.target_name)
-    return AuditEntry(
-        id=row.id,
-        at=row.at,
-        actor=actor,
-        action=row.action,
-        target=target,
-        workspace_id=row.workspace_id,
-        ip=row.ip,
-        detail=dict(row.detail),
     )
 
 
@@ -205,39 +142,3 @@ async def list_all_sandboxes() -> Response:
     """All sandboxes: admins."""
     rows = await parts().db.run(store.list_sandboxes, guard.current_user().id)
     return answer([AdminSandbox(**dict(sandbox_shape(parts(), row)), workspace_name=name) for row, name in rows])
-
-
-def _number(name: str, least: int, most: int, default: int | None) -> int | None:
-    text = request.args.get(name)
-    if text is None:
-        return default
-    # Not more digits than the largest has: Python refuses to read some thousand of them.
-    if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most:
-        return int(text)
-    raise invalid((name, f"must be a whole number from {least} to {most}"))
-
-
-@blueprint.get("/api/admin/audit")
-@describe(
-    {200: Answer("A page of the audit log.", AuditPage)},
-    problems=[403, 422],
-    query={
-        "before": "Only entries older than the one with this id: `next` of the page before.",
-        "limit": f"How many entries, up to {_LONGEST_PAGE}; {_PAGE} without it.",
-        "action": "Only this action; the word before the dot (`sandbox`) means all of its kind.",
-        "actor": "Only what this user did: an id, or the name that the user had.",
-    },
-)
-async def list_audit() -> Response:
-    """Who did what, the newest first: admins."""
-    most = _number("limit", 1, _LONGEST_PAGE, _PAGE) or _PAGE
-    rows = await parts().db.run(
-        store.list_audit,
-        guard.current_user().id,
-        before=_number("before", 1, _LARGEST_ID, None),
-        most=most + 1,  # one more tells whether there is a next page
-        action=request.args.get("action"),
-        actor=request.args.get("actor"),
-    )
-    more = len(rows) > most
-    return answer(AuditPage(entries=[_entry(row) for row in rows[:most]], next=rows[most - 1].id if more else None))

@@ -10,6 +10,7 @@ from daemon.api import (
     about,
     admin,
     agents,
+    audit,
     auth,
     contents,
     downloads,
@@ -25,6 +26,7 @@ from daemon.api.guard import register_guard
 from daemon.api.openapi import register_openapi
 from daemon.api.parts import ApiParts, set_parts
 from daemon.api.problems import Problem, register_error_handlers
+from daemon.api.refusals import register_refusals
 from daemon.cookies import CookieNames
 from daemon.gateway.limits import MAX_API_BODY
 from daemon.store.workspaces import (
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["ApiParts", "create_app"]
 
 _ROUTES = (
-    auth, about, workspaces, contents, sandboxes, ports, agents, usage, admin, events, downloads, well_known, site,
+    auth, about, workspaces, contents, sandboxes, ports, agents, usage, admin, audit, events, downloads, well_known, site,
 )  # fmt: skip
 
 
@@ -59,6 +61,7 @@ def create_app(parts: ApiParts) -> QuartTrio:
     register_error_handlers(app)
     register_domain_errors(app)
     register_guard(app)
+    register_refusals(app)
     register_openapi(app, CookieNames.for_scheme(secure=parts.settings.secure).session)
     for routes in _ROUTES:
         app.register_blueprint(routes.blueprint)

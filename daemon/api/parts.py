@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from daemon.auth.throttle import Turns
     from daemon.config import Settings
     from daemon.db.database import Database
+    from daemon.refusals import Refusals
     from daemon.secret import Keyring
 
 _KEY = "cli_server"
@@ -41,6 +42,7 @@ class ApiParts:
     turns: Turns
     hub: EventHub
     backend: Backend
+    refusals: Refusals
     # When this process last saw a sandbox used, which may be later than what the database says.
     last_activity: Callable[[str], datetime | None] = _never
     # How many changes each user may make.

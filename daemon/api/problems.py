@@ -49,6 +49,12 @@ class ProblemDetails(BaseModel):
     errors: list[FieldError] | None = None
 
 
+class ProblemResponse(Response):
+    """A problem as a response, which still knows which one it is."""
+
+    problem_code: str = ""
+
+
 class Problem(Exception):
     """Raise it anywhere in a handler to answer with a problem."""
 
@@ -69,7 +75,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.errors = tuple(errors)
 
-    def response(self) -> Response:
+    def response(self) -> ProblemResponse:
         """The problem as a response."""
         body: dict[str, object] = {
             "type": "about:blank",
@@ -80,7 +86,9 @@ class Problem(Exception):
         }
         if self.errors:
             body["errors"] = [error.model_dump() for error in self.errors]
-        return Response(json.dumps(body), self.status, self.headers, content_type="application/problem+json")
+        found = ProblemResponse(json.dumps(body), self.status, self.headers, content_type="application/problem+json")
+        found.problem_code = self.code
+        return found
 
 
 def invalid(*errors: tuple[str, str]) -> Problem:

@@ -14,6 +14,7 @@ from daemon.api import guard
 from daemon.api.openapi import Answer, describe, takes
 from daemon.api.parts import parts
 from daemon.api.problems import Problem, invalid
+from daemon.api.refusals import note_not_allowed
 from daemon.api.sandbox_shapes import Sandbox, SandboxChange, WantedSandbox, check_limits, check_timeout, sandbox_shape
 from daemon.api.shapes import answer, nothing
 from daemon.auth.roles import Action
@@ -277,6 +278,8 @@ async def open_sandbox(sandbox_id: str) -> Response:
     except (NotAllowed, SandboxNotFound) as error:
         if not _page_load():
             raise
+        if isinstance(error, NotAllowed):
+            await note_not_allowed()
         return _page(error)
     if link is None:
         return _to_sign_in()  # signed out in this moment

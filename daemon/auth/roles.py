@@ -33,6 +33,7 @@ class Action(StrEnum):
     DELETE_SANDBOX = "delete_sandbox"
     READ_LOGS = "read_logs"
     CONNECT_AGENT = "connect_agent"
+    READ_AUDIT = "read_audit"
 
 
 _GUEST: Final = frozenset({Action.VIEW})

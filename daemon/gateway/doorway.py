@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from backends.base import Backend
     from daemon.db.database import Database
+    from daemon.refusals import Refusals
     from daemon.sandboxes.activity import Activity
     from daemon.sandboxes.lifecycle import Lifecycle
     from daemon.secret import Keyring
     from daemon.store.audit import Actor
+    from daemon.store.refusals import Refusal
     from daemon.store.sandboxes import SandboxRow
     from daemon.wire.exchange import Upstream
 
@@ -33,6 +35,7 @@ class Doorway:
     activity: Activity
     lifecycle: Lifecycle
     tunnel: Callable[[str], Upstream]  # the upstream of a local sandbox
+    refusals: Refusals
 
     async def connect(self, sandbox_id: str, port: int | None) -> SocketStream:
         """A new connection; the address is asked for each time, never remembered."""
@@ -69,3 +72,7 @@ class Doorway:
     async def discard(self, ticket_hash: bytes, label: str) -> bool:
         """Use a ticket up."""
         return await self.db.run(access.discard_ticket, ticket_hash, label)
+
+    async def note(self, refusal: Refusal) -> None:
+        """Somebody was not let in."""
+        await self.refusals.note(refusal)

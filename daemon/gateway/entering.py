@@ -18,6 +18,7 @@ from daemon import cookies
 from daemon.cookies import CookieNames
 from daemon.gateway.exchange import Reply, Request
 from daemon.secret import browser_mark, new_token, ticket_hash, token_hash
+from daemon.store.refusals import Refusal
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -40,6 +41,10 @@ class Tickets(Protocol):
 
     async def discard(self, ticket_hash: bytes, label: str) -> bool:
         """Use a ticket up; whether it was good."""
+        ...
+
+    async def note(self, refusal: Refusal) -> None:
+        """Somebody was not let in."""
         ...
 
 
@@ -71,14 +76,14 @@ class Entrance:
             return self._bad_ticket(request, route)
         if _is_browser(request) and not mark:
             if not await self._tickets.discard(token_hash(ticket), route.label):
-                return self._bad_ticket(request, route)
+                return await self._refused(request, route, "wrong, used or expired")
             return self._send(route, wanted, 303)
         if mark and not self._is_marked(request, mark):
-            return self._bad_ticket(request, route)
+            return await self._refused(request, route, "another browser's")
         cookie = new_token()
         found = await self._tickets.redeem(ticket_hash(ticket, mark), route.label, token_hash(cookie))
         if found is None:
-            return self._bad_ticket(request, route)
+            return await self._refused(request, route, "wrong, used or expired")
         headers = self._without_tossed(request)
         headers.append(self._cookie(self._names.sandbox, cookie, cookies.SESSION_SECONDS))
         if mark:
@@ -96,6 +101,12 @@ class Entrance:
         wanted = target if route.port is None else self._settings.host_origin(route.label) + target
         path = f"/api/sandboxes/{route.sandbox_id}/open"
         return f"{self._settings.main_origin}{path}?next={quote(wanted, safe='')}"
+
+    async def _refused(self, request: Request, route: SandboxRoute, reason: str) -> Reply:
+        """The ticket is no good, and somebody may look later who brought it."""
+        refusal = Refusal("ticket.refused", reason, ip=request.client_ip, sandbox_id=route.sandbox_id)
+        await self._tickets.note(refusal)
+        return self._bad_ticket(request, route)
 
     def _bad_ticket(self, request: Request, route: SandboxRoute) -> Reply:
         return self._pages.bad_ticket(request, self._open_url(route, "/"))

@@ -15,6 +15,7 @@ from daemon.gateway.entering import Entrance, Tickets, safe_path
 from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.sandboxes.status import CLOUD, LOCAL
 from daemon.store.audit import Actor
+from daemon.store.refusals import Refusal
 from daemon.wire.http1 import Http1Upstream
 from protocol.headers import Headers, request_headers, without_cookies, without_query_parameter
 from protocol.messages import RequestHead, ResponseHead
@@ -159,6 +160,9 @@ class SandboxHosts:
             return refused
         sandbox = self._states.kept(route.sandbox_id)
         if sandbox is None:
+            who = Actor(grant.user_id, request.client_ip)
+            reason = "a page of another site asked for it"
+            await self._sandboxes.note(Refusal("access.refused", reason, who, sandbox_id=grant.sandbox_id))
             sandbox = await self._states.get(route.sandbox_id)
             grant = await self._grants.get(key)  # it may have been revoked while we waited
             if grant is None:

@@ -9,7 +9,6 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from daemon.auth.roles import Action, Role, may
-from daemon.store import audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -158,12 +157,11 @@ _EXPIRED = (
         _EVENT_SECONDS,
     ),
     ("DELETE FROM usage_hourly WHERE hour < now() - make_interval(secs => %s)", _HOURS_SECONDS),
-    ("DELETE FROM audit WHERE at < now() - make_interval(secs => %s)", audit.KEPT_SECONDS),
 )
 
 
 def purge_expired(conn: Connection) -> int:
-    """Remove what has run out: sessions, tickets, codes, old events, failures, hours, audit entries. How many went."""
+    """Remove what has run out: sessions, tickets, codes, old events, failures, hours. How many went."""
     return sum(
         conn.execute(query.encode(), None if seconds is None else (seconds,)).rowcount for query, seconds in _EXPIRED
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 from psycopg.rows import class_row
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from daemon.db.database import Connection
-    from daemon.store.audit import Actor, AuditAction, EntryRow
+    from daemon.store.audit import Actor, AuditAction, EntryRow, Wanted
     from daemon.store.sandboxes import SandboxRow
 
 _ADMINS_LOCK: Final = 7300003  # advisory; any number no other of our locks has (migrations, daemon.store.people)
@@ -111,12 +111,10 @@ def list_sandboxes(conn: Connection, user_id: str) -> list[tuple[SandboxRow, str
     return [(row, names[row.workspace_id]) for row in rows if row.workspace_id in names]
 
 
-def list_audit(
-    conn: Connection, user_id: str, *, before: int | None, most: int, action: str | None, actor: str | None
-) -> list[EntryRow]:
+def list_audit(conn: Connection, user_id: str, **wanted: Unpack[Wanted]) -> list[EntryRow]:
     """Entries of the audit log; see :func:`daemon.store.audit.list_entries`."""
     require_admin(conn, user_id)
-    return audit.list_entries(conn, before=before, most=most, action=action, actor=actor)
+    return audit.list_entries(conn, **wanted)
 
 
 # Changes
@@ -131,7 +129,7 @@ def change_user(
     :class:`OwnAccount` or :class:`LastAdmin`.
     """
     # One change after the other: of two admins who demote each other, the second is none any more.
-    conn.execute("SELECT pg_advisory_xact_lock(%s)", (_ADMINS_LOCK,))
+    lock_admins(conn)
     require_admin(conn, actor.user_id)
     before = _find(conn, user_id)
     if user_id == actor.user_id and (is_admin is not None or disabled is not None):
@@ -145,6 +143,11 @@ def change_user(
     if disabled is not None and disabled != (before.disabled_at is not None):
         _set_disabled(conn, actor, target, disabled)
     return _find(conn, user_id)
+
+
+def lock_admins(conn: Connection) -> None:
+    """No admin is made or unmade until the transaction ends. Taken before any user is locked."""
+    conn.execute("SELECT pg_advisory_xact_lock(%s)", (_ADMINS_LOCK,))
 
 
 def keep_an_admin(conn: Connection, user_id: str) -> None:

@@ -7,7 +7,7 @@ changes something on somebody's behalf takes an :class:`Actor`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, Required, TypedDict, Unpack, get_args
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -32,6 +32,9 @@ AuditAction = Literal[
     "session.refused",
     "session.ended",
     "session.revoked",
+    "identity.linked",
+    "identity.refused",
+    "identity.removed",
     "workspace.created",
     "workspace.renamed",
     "workspace.deleted",
@@ -47,20 +50,30 @@ AuditAction = Literal[
     "sandbox.opened",
     "sandbox.failed",
     "sandbox.deleted",
+    "token.created",
+    "token.revoked",
+    "invitation.created",
+    "invitation.revoked",
+    "invitation.accepted",
     "agent_code.created",
+    "agent_code.refused",
     "machine.joined",
+    "access.refused",
+    "ticket.refused",
+    "tunnel.refused",
 ]
 ACTIONS: Final[tuple[str, ...]] = get_args(AuditAction)
 TargetKind = Literal["user", "workspace", "sandbox"]
 TARGET_KINDS: Final[tuple[str, ...]] = get_args(TargetKind)
+Outcome = Literal["done", "refused", "failed"]
+OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 
-# Once a year somebody reviews who has access; then the whole year is there, and no more of people's lives than that.
-KEPT_SECONDS: Final = 365 * 24 * 3600
-# What nobody signed in to write must not fill the disk. From one address the throttle lets 100 guesses through in an
-# hour (daemon.auth.throttle: FREE_BY_ADDRESS, forgotten after FORGET_SECONDS), 0.9 million in the year that entries are
-# kept. Who has many addresses, an IPv6 /48 has 65,536 of those that count, is bounded by the hashing of passwords only:
-# some 40 a second, 1,300 million in a year. So this is a bound for all addresses together: 8.8 million entries in a
-# year, about 2 GB with their indexes. The metric cli_server_logins_total counts on.
+# What nobody signed in to write must not fill the disk, nor what members try in vain. From one address the throttle
+# lets 100 guesses through in an hour (daemon.auth.throttle: FREE_BY_ADDRESS, forgotten after FORGET_SECONDS), 0.9
+# million in a year. Who has many addresses, an IPv6 /48 has 65,536 of those that count, is bounded by the hashing of
+# passwords only: some 40 a second, 1,300 million in a year. So this is a bound for all addresses and all kinds of
+# refusals together: 8.8 million entries in a year, about 2 GB with their indexes. The metric cli_server_logins_total
+# counts on.
 MOST_REFUSALS: Final = 1000
 _REFUSALS_SECONDS: Final = 3600
 # Every tab, every port and every reload after a restart of the browser opens a sandbox anew. The log is to say who was
@@ -71,10 +84,11 @@ _LONGEST_DETAIL: Final = 500  # characters; longer than any name, and enough of 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, and from which address."""
+    """Who acts, and from which address. ``token``: the id of the API token by which a program acts for them."""
 
     user_id: str
     ip: str
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,7 @@ class EntryRow:
     workspace_id: str | None
     ip: str
     detail: Mapping[str, str]
+    outcome: str
 
 
 def record(
@@ -111,13 +126,19 @@ def record(
     *,
     workspace_id: str | None = None,
     ip: str = "",
+    outcome: str = "",
     **detail: str,
 ) -> None:
-    """Add an entry. ``ip`` is of somebody without a name; never give a ``detail`` that is or may be a secret."""
+    """Add an entry. ``ip`` is of somebody without a name; never give a ``detail`` that is or may be a secret.
+
+    ``outcome``: one of them, where it is not the one that the action's word says.
+    """
+    if actor is not None and actor.token is not None:
+        detail["token"] = actor.token
     conn.execute(
         "INSERT INTO audit"
-        " (actor_id, actor_name, action, target_kind, target_id, target_name, workspace_id, ip, detail)"
-        " SELECT a.id, CASE WHEN a.id IS NOT NULL THEN coalesce(u.username, '') END, %s, %s, %s, %s, %s, %s, %s"
+        " (actor_id, actor_name, action, target_kind, target_id, target_name, workspace_id, ip, detail, outcome)"
+        " SELECT a.id, CASE WHEN a.id IS NOT NULL THEN coalesce(u.username, '') END, %s, %s, %s, %s, %s, %s, %s, %s"
         " FROM (SELECT %s::text AS id) AS a LEFT JOIN users u ON u.id = a.id",
         (
             action,
@@ -127,9 +148,16 @@ def record(
             workspace_id,
             actor.ip if actor else ip,
             Jsonb({name: text[:_LONGEST_DETAIL] for name, text in detail.items()}),
+            outcome or _outcome(action),
             actor and actor.user_id,
         ),
     )
+
+
+def _outcome(action: AuditAction) -> Outcome:
+    """What the action's own word says: ``session.refused``, ``sandbox.failed``; all others were done."""
+    word = action.partition(".")[2]
+    return "refused" if word == "refused" else "failed" if word == "failed" else "done"
 
 
 def record_refusal(conn: Connection, ip: str, target: Target | None, reason: str) -> None:
@@ -137,16 +165,36 @@ def record_refusal(conn: Connection, ip: str, target: Target | None, reason: str
 
     Nothing else that was typed: people type their passwords into the field for the name.
     """
+    record_refused(conn, None, "session.refused", target, ip=ip, reason=reason)
+
+
+def record_refused(
+    conn: Connection,
+    /,
+    actor: Actor | None,
+    action: AuditAction,
+    target: Target | None = None,
+    *,
+    workspace_id: str | None = None,
+    ip: str = "",
+    **detail: str,
+) -> bool:
+    """As :func:`record`, for what was refused, and only as long as there were not too many; whether there were not.
+
+    One bound for all refusals together. The last that is listed says that there may be more.
+    """
     row = conn.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM audit WHERE action = 'session.refused'"
+        "SELECT count(*) FROM (SELECT 1 FROM audit WHERE outcome = 'refused'"
         " AND at > now() - make_interval(secs => %s) LIMIT %s) AS recent",
         (_REFUSALS_SECONDS, MOST_REFUSALS),
     ).fetchone()
     assert row is not None
-    if row[0] < MOST_REFUSALS - 1:
-        record(conn, None, "session.refused", target, ip=ip, reason=reason)
-    elif row[0] < MOST_REFUSALS:
-        record(conn, None, "session.refused", target, ip=ip, reason=reason, further="not listed for up to an hour")
+    if row[0] >= MOST_REFUSALS:
+        return False
+    if row[0] == MOST_REFUSALS - 1:
+        detail["further"] = "not listed for up to an hour"
+    record(conn, actor, action, target, workspace_id=workspace_id, ip=ip, outcome="refused", **detail)
+    return True
 
 
 def record_opening(conn: Connection, actor: Actor, session_id: str, target: Target, workspace_id: str) -> None:
@@ -162,29 +210,51 @@ def record_opening(conn: Connection, actor: Actor, session_id: str, target: Targ
         record(conn, actor, "sandbox.opened", target, workspace_id=workspace_id, session=session_id)
 
 
-def list_entries(
-    conn: Connection, *, before: int | None, most: int, action: str | None = None, actor: str | None = None
-) -> list[EntryRow]:
-    """Up to ``most`` entries older than the entry ``before``, the newest first.
+class Wanted(TypedDict, total=False):
+    """Which entries: at most ``most``, older than the entry ``before``.
 
     ``action``: one of them, or the word before the dot for all of its kind. ``actor``: a user's id, or the name they
     had.
     """
+
+    before: Required[int | None]
+    most: Required[int]
+    action: str | None
+    actor: str | None
+    outcome: str | None
+
+
+def list_entries(conn: Connection, *, workspace_id: str | None = None, **wanted: Unpack[Wanted]) -> list[EntryRow]:
+    """The entries that are wanted, the newest first. ``workspace_id``: of what belongs to it."""
+    action, actor, outcome = wanted.get("action"), wanted.get("actor"), wanted.get("outcome")
     if action is not None and action not in ACTIONS and action not in {known.partition(".")[0] for known in ACTIONS}:
         return []
     if actor is not None and not is_id(actor) and not is_username(actor):
         return []
+    if outcome is not None and outcome not in OUTCOMES:
+        return []
     with conn.cursor(row_factory=class_row(EntryRow)) as cursor:
         return cursor.execute(
-            "SELECT id, at, actor_id, actor_name, action, target_kind, target_id, target_name, workspace_id, ip, detail"
-            " FROM audit WHERE (%(before)s::bigint IS NULL OR id < %(before)s)"
+            "SELECT id, at, actor_id, actor_name, action, target_kind, target_id, target_name, workspace_id, ip,"
+            " detail, outcome FROM audit WHERE (%(before)s::bigint IS NULL OR id < %(before)s)"
             " AND (%(actions)s::text[] IS NULL OR action = ANY(%(actions)s))"
             " AND (%(actor)s::text IS NULL OR actor_id = %(actor)s OR lower(actor_name) = lower(%(actor)s))"
+            " AND (%(outcome)s::text IS NULL OR outcome = %(outcome)s)"
+            " AND (%(workspace)s::text IS NULL OR workspace_id = %(workspace)s)"
             " ORDER BY id DESC LIMIT %(most)s",
             {
-                "before": before,
+                "before": wanted["before"],
                 "actions": None if action is None else [k for k in ACTIONS if action in (k, k.partition(".")[0])],
                 "actor": actor,
-                "most": most,
+                "outcome": outcome,
+                "workspace": workspace_id,
+                "most": wanted["most"],
             },
         ).fetchall()
+
+
+def forget_old(conn: Connection, seconds: float) -> int:
+    """Remove entries that are older than so many seconds; how many went. 0: they are kept for ever."""
+    if seconds == 0:
+        return 0
+    return conn.execute("DELETE FROM audit WHERE at < now() - make_interval(secs => %s)", (seconds,)).rowcount

@@ -6,12 +6,12 @@ What changes something leaves an entry in the audit log.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from daemon.auth.roles import Action, Role, may, may_add, may_remove
 from daemon.auth.rules import is_username
 from daemon.ids import is_id, new_id
-from daemon.store.audit import Target, record
+from daemon.store.audit import Target, list_entries, record
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,6 +88,14 @@ def authorize(conn: Connection, workspace_id: str, user_id: str, action: Action,
     if not may(role, action):
         raise NotAllowed(role, action)
     return role
+
+
+def list_audit(
+    conn: Connection, workspace_id: str, user_id: str, **wanted: Unpack[Wanted]
+) -> list[EntryRow]:
+    """Entries of the audit log that belong to the workspace, for owners; raises as :func:`authorize`."""
+    authorize(conn, workspace_id, user_id, Action.READ_AUDIT)
+    return list_entries(conn, workspace_id=workspace_id, **wanted)
 
 
 # Workspaces

@@ -20,6 +20,7 @@ from daemon.gateway.exchange import Decision, Forward, Reply, Request
 from daemon.gateway.replies import problem
 from daemon.sandboxes.status import DELETING
 from daemon.secret import token_hash
+from daemon.store.refusals import Refusal
 from daemon.store.tunnels import find_tunnel
 from daemon.tunnel.pace import Pace
 from daemon.tunnel.registry import Tunnel, Tunnels
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from daemon.db.database import Database
+    from daemon.refusals import Refusals
 
 PREFIX: Final = b"/api/tunnel/"
 _BEARER: Final = re.compile(rb"[Bb]earer +([!-~]+)")
@@ -44,9 +46,10 @@ SOFTWARE: Final = f"cli-server/{version()}"
 class TunnelSite:
     """Decides about requests for the tunnel's endpoint. See :class:`~daemon.gateway.exchange.Site`."""
 
-    def __init__(self, db: Database, tunnels: Tunnels) -> None:
+    def __init__(self, db: Database, tunnels: Tunnels, refusals: Refusals) -> None:
         self._db = db
         self._tunnels = tunnels
+        self._refusals = refusals
         self._pace = Pace()
 
     async def decide(self, request: Request) -> Decision:
@@ -62,8 +65,10 @@ class TunnelSite:
             return problem(404, "sandbox_not_found", "There is no such machine here; it was removed. Connect it anew.")
         hashed = token_hash(token)
         if not token or not hmac.compare_digest(hashed, found.token_hash):
+            await self._note(request, sandbox_id, "wrong tunnel token")
             return problem(401, "wrong_tunnel_token", "The tunnel token is not this machine's. Connect it anew.")
         if not found.allowed:
+            await self._note(request, sandbox_id, "whoever registered the machine may not connect machines any more")
             text = "Whoever registered this machine may not connect machines to the workspace any more."
             return problem(403, "not_allowed", text)
         wait = self._pace.wait(sandbox_id, trio.current_time())
@@ -76,6 +81,9 @@ class TunnelSite:
         head = RequestHead(request.method, request.target, [], 0, request.upgrade)
         door = _Door(self._tunnels, tunnel, answer)
         return Forward(door, head, _broke, revoked_by=(("tunnel", tunnel.connection_id),))
+
+    async def _note(self, request: Request, sandbox_id: str, reason: str) -> None:
+        await self._refusals.note(Refusal("tunnel.refused", reason, ip=request.client_ip, sandbox_id=sandbox_id))
 
 
 def _broke(error: UpstreamError) -> Reply:

@@ -20,6 +20,7 @@ from daemon.auth.passwords import Passwords
 from daemon.auth.throttle import Turns
 from daemon.config import Endpoint, Settings
 from daemon.db.listen import Notifications
+from daemon.refusals import Refusals
 from daemon.secret import Keyring
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ def make_parts(database: Database, hasher: PasswordHasher, settings: Settings, *
         "turns": Turns(),
         "hub": EventHub(database, Notifications("dbname=nowhere")),
         "backend": None,
+        "refusals": Refusals(database),
         # Those who try many things in a row; tests of the limit bring their own.
         "changes": Allowance(burst=1_000_000),
     }

@@ -183,7 +183,7 @@ async def test_who_may_not_leaves_nothing(bench: Bench, act: Act) -> None:
     response = await found.do(act, found.crew["stranger"])
     assert response.status_code in (403, 404)
     assert await state(bench) == before
-    assert await entries(found.crew) == []
+    assert await entries(found.crew, "?outcome=done") == []
 
 
 async def test_what_changes_nothing_leaves_nothing(bench: Bench) -> None:
@@ -316,3 +316,30 @@ async def test_wrong_numbers(bench: Bench, query: str) -> None:
     response = await ada.get(f"/api/admin/audit?{query}")
     assert response.status_code == 422
     assert (await ada.get(f"/api/admin/audit?limit=200&before={2**63 - 1}")).status_code == 200
+    assert await entries(crew, "?outcome=%00") == await entries(crew, "?outcome=refused") == []
+
+
+async def test_owners_see_what_belongs_to_their_workspace(bench: Bench) -> None:
+    """And nobody else: the log says from where people work."""
+    found = await scene(bench)
+    crew, path = found.crew, f"{found.crew.path}/audit"
+    await crew["maintainer"].patch(crew.path, {"name": "play"})
+    await crew["stranger"].post("/api/workspaces", {"name": "mine"})
+    await bench.client().login("guest")
+    await crew["guest"].post(f"/api/sandboxes/{found.names['sandboxId']}/pause")
+    page = await (await crew["owner"].get(path)).get_json()
+    listed = [(entry["action"], entry["actor"]["username"], entry["outcome"]) for entry in page["entries"]]
+    assert listed == [("access.refused", "guest", "refused"), ("workspace.renamed", "maintainer", "done")]
+    assert {entry["workspaceId"] for entry in page["entries"]} == {crew.workspace_id}
+    assert all(entry["ip"] for entry in page["entries"])
+    first = await (await crew["owner"].get(f"{path}?limit=1")).get_json()
+    rest = await (await crew["owner"].get(f"{path}?before={first['next']}")).get_json()
+    assert first["entries"] + rest["entries"] == page["entries"]
+    for query in ("?actor=guest", "?outcome=refused", "?action=access"):
+        some = await (await crew["owner"].get(path + query)).get_json()
+        assert [entry["action"] for entry in some["entries"]] == ["access.refused"]
+    for role in ("maintainer", "developer", "guest"):
+        assert (await crew[role].get(path)).status_code == 403
+    assert (await crew["stranger"].get(path)).status_code == 404
+    assert (await crew["owner"].get(f"{path}?limit=0")).status_code == 422
+    assert (await bench.client().get(path)).status_code == 401

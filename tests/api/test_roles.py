@@ -23,6 +23,7 @@ WHO_MAY = {
     Action.DELETE_SANDBOX: {O, M, D},
     Action.READ_LOGS: {O, M, D},
     Action.CONNECT_AGENT: {O, M, D},
+    Action.READ_AUDIT: {O},
 }
 
 

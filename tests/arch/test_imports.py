@@ -37,6 +37,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "daemon.systemd",
     ),
     "daemon.auth": ("daemon.secret",),
+    "daemon.refusals": ("daemon.auth", "daemon.db", "daemon.store"),
     "daemon.db": ("daemon.ids",),
     "daemon.signin": ("daemon.auth.rules", "daemon.config", "daemon.secret", "daemon.values"),
     "daemon.store": (
@@ -54,8 +55,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "daemon.wire",
     ),
     "daemon.tunnel": (
-        "daemon.db", "daemon.gateway", "daemon.ids", "daemon.pages", "daemon.sandboxes.status", "daemon.secret",
-        "daemon.store", "daemon.version", "daemon.wire",
+        "daemon.db", "daemon.gateway", "daemon.ids", "daemon.pages", "daemon.refusals", "daemon.sandboxes.status",
+        "daemon.secret", "daemon.store", "daemon.version", "daemon.wire",
     ),
     "daemon.anthropic": (
         "daemon.config", "daemon.db", "daemon.gateway.exchange", "daemon.gateway.limits", "daemon.ids", "daemon.secret",

@@ -81,3 +81,19 @@ def test_without_migration_there_is_no_installation(database_url: str) -> None:
         conn.execute("DELETE FROM installation")
         with pytest.raises(MigrationError, match="cli-server migrate"):
             installation_id(conn)
+
+
+def test_entries_of_the_audit_log_get_their_outcome(empty_database_url: str) -> None:
+    """What was written before there was one; and nothing else of them is changed, then or later."""
+    files = available()
+    before = {name: text for name, text in files.items() if name < "0008"}
+    with connect(empty_database_url) as conn:
+        _migrate(conn, before)
+        for action in ("session.refused", "sandbox.failed", "sandbox.paused"):
+            conn.execute("INSERT INTO audit (action) VALUES (%s)", (action,))
+        old = conn.execute("SELECT * FROM audit ORDER BY id").fetchall()
+        _migrate(conn, files)
+        new = conn.execute("SELECT * FROM audit ORDER BY id").fetchall()
+        assert new == [(*row, outcome) for row, outcome in zip(old, ("refused", "failed", "done"), strict=True)]
+        with pytest.raises(psycopg.errors.RaiseException, match="not changed"):
+            conn.execute("UPDATE audit SET outcome = 'done'")
