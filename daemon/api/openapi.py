@@ -188,7 +188,22 @@ def _responses(
             "description": _MEANINGS.get(status, "A problem."),
             "content": {"application/problem+json": {"schema": shape}},
         }
+    for status, headers in _HEADERS.items():
+        if status in responses:
+            responses[status]["headers"] = headers
     return responses
+
+
+_RETRY_AFTER = {
+    "description": "Seconds until it makes sense to try again.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+# What clients act on.
+_HEADERS: Mapping[str, dict[str, Any]] = {
+    "302": {"Location": {"description": "Where to.", "required": True, "schema": {"type": "string"}}},
+    "429": {"Retry-After": {**_RETRY_AFTER, "required": True}},
+    "503": {"Retry-After": _RETRY_AFTER},
+}
 
 
 _MEANINGS = {
