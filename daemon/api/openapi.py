@@ -188,9 +188,9 @@ def _responses(
             "description": _MEANINGS.get(status, "A problem."),
             "content": {"application/problem+json": {"schema": shape}},
         }
-    for status, headers in _HEADERS.items():
-        if status in responses:
-            responses[status]["headers"] = headers
+    for code, headers in _HEADERS.items():
+        if code in responses:
+            responses[code]["headers"] = headers
     return responses
 
 
