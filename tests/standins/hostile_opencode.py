@@ -2,8 +2,8 @@
 """A hostile program in opencode's place: it tells everything it gets to know, and serves pages that attack.
 
 It answers the health check, so that it counts as running. ``/dump`` answers with the request's head and its own
-environment, ``/read?path=`` with a file, ``/attack`` with a page whose script is in the query, ``/cookies`` tries to
-set cookies that are not its own to set, ``/stream`` never ends. ``/listen``
+environment, ``/read?path=`` with a file, ``/attack`` with a page whose script is in the query, ``/script`` is such
+a script by itself, ``/cookies`` tries to set cookies that are not its own to set, ``/stream`` never ends. ``/listen``
 opens another port that answers the same. It is no opencode otherwise. A copy whose name says
 ``stubborn`` is deaf to SIGTERM. Standard library only: it runs inside the sandbox.
 """
@@ -44,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
         elif parts.path == "/attack":
             page = f"<!doctype html><title>attack</title><body><script>{query['script'][0]}</script>"
             self._answer(200, page, "text/html")
+        elif parts.path == "/script":
+            self._answer(200, query["script"][0], "text/javascript")
         elif parts.path == "/cookies":
             self._answer(200, "{}", cookies=True)
         elif parts.path == "/stream":

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 DOMAIN = "sandboxes.test"
-_RESOLVE = f"--host-resolver-rules=MAP {DOMAIN} 127.0.0.1,MAP *.{DOMAIN} 127.0.0.1"
+FOREIGN = "elsewhere.test"  # somebody else's site
+_RESOLVE = "--host-resolver-rules=" + ",".join(f"MAP {host} 127.0.0.1" for host in (DOMAIN, f"*.{DOMAIN}", FOREIGN))
 PROGRAM = "/usr/bin/chromium"
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 _FLAGS = [

@@ -116,7 +116,17 @@ def test_a_daemon_that_says_a_password_is_found_out(made: Product, said: str) ->
 @pytest.mark.parametrize(("said", "failures"), [("a secret of many words", 1), ("short", 0)])
 def test_the_test_fails_in_which_it_happened(tmp_path: Path, said: str, failures: int) -> None:
     (tmp_path / "test_leaky.py").write_text(LEAKY.format(said=said))
-    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "--rootdir", tmp_path]
-    done = subprocess.run([*command, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.conftest",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+    ]
+    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ("1 passed" in done.stdout, done.returncode) == (True, failures), done.stdout
     assert ("said a secret" in done.stdout) == bool(failures)
