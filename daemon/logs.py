@@ -44,8 +44,8 @@ _SECRET_QUERY = re.compile(
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)[^/\s@\"']{0,512}@", re.IGNORECASE)
 # … credentials in a header …
 _SCHEME = re.compile(r"\b(Basic|Bearer)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
-# … and secrets that show by their form: Anthropic's keys, our proxy tokens.
-_FORM = re.compile(r"\b(?:sk-ant-|clis-)[A-Za-z0-9_-]{6,}")
+# … and secrets that show by their form: Anthropic's keys, our proxy tokens, API tokens and invitations.
+_FORM = re.compile(r"\b(?:sk-ant-|clis[-_]|clisi_)[A-Za-z0-9_-]{6,}")
 # What a terminal or a reader of lines would obey.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # Tracebacks are many lines.

@@ -15,9 +15,11 @@ from daemon.api import (
     contents,
     downloads,
     events,
+    invitations,
     ports,
     sandboxes,
     site,
+    tokens,
     usage,
     well_known,
     workspaces,
@@ -46,7 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["ApiParts", "create_app"]
 
 _ROUTES = (
-    auth, about, workspaces, contents, sandboxes, ports, agents, usage, admin, audit, events, downloads, well_known, site,
+    auth, tokens, about, workspaces, invitations, contents, sandboxes, ports, agents, usage, admin, audit, events,
+    downloads, well_known, site,
 )  # fmt: skip
 
 

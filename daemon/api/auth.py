@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from quart import Blueprint
 
 from daemon import cookies
 from daemon.api import guard
+from daemon.api.invitations import LONGEST, check_invitation
 from daemon.api.openapi import Answer, describe, takes
 from daemon.api.parts import parts
 from daemon.api.problems import Problem, invalid, too_many_attempts
@@ -34,11 +35,12 @@ RETRY_BUSY_SECONDS = 2  # see daemon.auth.passwords.PLACES
 
 
 class Registration(Body):
-    """A wanted account."""
+    """A wanted account. ``invitation``: what stands behind ``#`` in an invitation's link, if there is one."""
 
     username: str
     password: str = Field(json_schema_extra={"format": "password"})
     email: str | None = None
+    invitation: Annotated[str, StringConstraints(max_length=LONGEST)] | None = None
 
 
 class Credentials(Body):
@@ -115,22 +117,23 @@ async def get_registration() -> Response:
 
 
 @blueprint.post("/api/auth/register")
-@describe({201: Answer("Registered and signed in.", User)}, problems=[403, 409, 429], public=True)
+@describe({201: Answer("Registered and signed in.", User)}, problems=[403, 404, 409, 429], public=True)
 @takes(Registration)
 async def register(wanted: Registration) -> Response:
-    """Register with a user name and a password, if this server allows it."""
+    """Register with a user name and a password, if this server allows it, or by an invitation, which is used then."""
     email = (wanted.email or "").strip() or None
     _check_registration(wanted, email)
     policy = parts().settings.registration
     session, token = _new_session()
+    invitation = None if wanted.invitation is None else await check_invitation(wanted.invitation)
     try:
-        if not await parts().db.run(people.may_register, policy):
+        if invitation is None and not await parts().db.run(people.may_register, policy):
             raise RegistrationClosed
         # One at a time for each address, or one client's registrations take all places from those who sign in.
         async with parts().turns.turn(Bucket(f"register:{throttle.network(guard.client_ip())}", 0)):
             with parts().passwords.place():
                 password_hash = await parts().passwords.hash(wanted.password)
-        user = await parts().db.run(people.register, policy, wanted.username, email, password_hash, session)
+        user = await parts().db.run(people.register, policy, wanted.username, email, password_hash, session, invitation)
     except RegistrationClosed:
         raise Problem(403, "registration_closed", _CLOSED[policy]) from None
     except UsernameTaken:

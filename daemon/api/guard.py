@@ -3,6 +3,7 @@
 Sandbox hosts are same-site with the main one, so that ``SameSite`` cookies protect nothing: a request that changes
 something must come from a page of this very origin, or from a program, which sends neither ``Origin`` nor
 ``Sec-Fetch-Site``. Routes need a session unless they are marked :func:`daemon.api.openapi.describe` ``public``.
+Programs may bring an API token instead, where :mod:`daemon.auth.scopes` says so.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from daemon import cookies
 from daemon.api.openapi import is_public
 from daemon.api.parts import parts
 from daemon.api.problems import Problem
+from daemon.auth import scopes
 from daemon.browser_headers import missing
 from daemon.cookies import CookieNames
 from daemon.secret import token_hash
-from daemon.store import people, workspaces
+from daemon.store import api_tokens, people, workspaces
 from daemon.store.audit import Actor
 
 if TYPE_CHECKING:
@@ -103,20 +105,79 @@ def cookie(name: str) -> str | None:
 
 
 async def find_session() -> SignedIn | None:
-    """The session that the request's cookie proves, if any. Asked of the database once for a request."""
+    """The session that the request's cookie proves, or its API token, if any. Asked of the database once for a request.
+
+    Raises for a token that is not good, or not for this route: who sends one means it.
+    """
     if "signed_in" not in g:
-        token = cookie(cookie_names().session)
-        g.signed_in = token and await parts().db.run(people.find_session, token_hash(token), client_ip(), user_agent())
-        if g.signed_in and g.signed_in.renewed:
-            g.renewed_token = token
-    return g.signed_in or None
+        token = bearer(request.headers.getlist("Authorization"))
+        if token is None:
+            g.signed_in = await _by_cookie()
+        else:
+            g.signed_in = await _by_token(token)
+            _check_scope(g.signed_in)
+    found: SignedIn | None = g.signed_in
+    return found
+
+
+async def _by_cookie() -> SignedIn | None:
+    token = cookie(cookie_names().session)
+    if not token:
+        return None
+    found = await parts().db.run(people.find_session, token_hash(token), client_ip(), user_agent())
+    if found and found.renewed:
+        g.renewed_token = token
+    return found
+
+
+def bearer(values: Sequence[str]) -> str | None:
+    """What ``Authorization: Bearer`` holds, if it is there. Other schemes are of somebody in front of us.
+
+    Raises the 400 for two.
+    """
+    found = [rest.strip() for scheme, _, rest in (value.strip().partition(" ") for value in values)
+             if scheme.lower() == "bearer"]  # fmt: skip
+    if len(found) > 1:
+        raise Problem(400, "two_credentials", "The request has two Authorization headers. Send one token.")
+    return found[0] if found else None
+
+
+async def _by_token(token: str) -> SignedIn:
+    if cookies.values("; ".join(request.headers.getlist("Cookie")), cookie_names().session):
+        detail = "The request has a token and the cookie of a session; it is not clear who sent it. Send one of them."
+        raise Problem(400, "two_credentials", detail)
+    found = None
+    if token.startswith(scopes.PREFIX) and len(token) == scopes.LENGTH:
+        found = await parts().db.run(api_tokens.find, token_hash(token), client_ip(), user_agent())
+    if found is None:
+        detail = "This API token is wrong, was revoked, or has expired. Its owner can make a new one."
+        raise Problem(401, "invalid_token", detail, headers=_challenge("invalid_token"))
+    return found
+
+
+def _check_scope(session: SignedIn) -> None:
+    """Raise the 403 if the token is not for this route."""
+    rule = request.url_rule
+    scope = scopes.needed(request.method, "" if rule is None else rule.rule)
+    if scope is None:
+        detail = "This takes a person who is signed in; API tokens cannot do it."
+        raise Problem(403, "session_required", detail)
+    if scope not in (session.scopes or ()):
+        detail = f"This API token has no scope “{scope}”, which this takes. Make a token with it."
+        raise Problem(403, "scope_missing", detail, headers=_challenge("insufficient_scope", scope))
+
+
+def _challenge(error: str | None = None, scope: str | None = None) -> dict[str, str]:
+    """What a 401 must say (RFC 9110, 11.6.1), and what is wrong with a token (RFC 6750, 3)."""
+    said = [f'{name}="{word}"' for name, word in (("error", error), ("scope", scope)) if word]
+    return {"WWW-Authenticate": " ".join(["Bearer", ", ".join(said)]).strip()}
 
 
 async def require_session() -> SignedIn:
     """The request's session; raises the 401. Unless a route is public, this was done before its handler."""
     session = await find_session()
     if session is None:
-        raise Problem(401, "not_signed_in", "Sign in first; the session may have ended.")
+        raise Problem(401, "not_signed_in", "Sign in first; the session may have ended.", headers=_challenge())
     return session
 
 
@@ -133,7 +194,9 @@ def current_user() -> User:
 
 def actor() -> Actor:
     """Who sent the request, and from where, for what changes something. For handlers of routes that are not public."""
-    return Actor(current_user().id, client_ip())
+    signed_in: SignedIn = g.signed_in
+    token = None if signed_in.scopes is None else signed_in.session_id
+    return Actor(signed_in.user.id, client_ip(), token)
 
 
 async def require_role(workspace_id: str, action: Action) -> Role:
@@ -175,7 +238,8 @@ def register_guard(app: Quart) -> None:
 
 def _count_change(user: User) -> None:
     """Raise the 429 for more changes than one user may make. Signing out, here or elsewhere, is always possible."""
-    if request.method in SAFE_METHODS or request.path.startswith("/api/auth/"):
+    ends = request.path == "/api/auth/logout" or (request.method == "DELETE" and request.path.startswith("/api/auth/"))
+    if request.method in SAFE_METHODS or ends:
         return
     seconds = parts().changes.take(user.id)
     if seconds > 0:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from quart import Response, request
 from quart_schema import Info, QuartSchema, document_request, hide
-from quart_schema.openapi import APIKeySecurityScheme, OpenAPIProvider
+from quart_schema.openapi import APIKeySecurityScheme, HttpSecurityScheme, OpenAPIProvider
 
 from daemon.api.problems import Problem, ProblemDetails, validation_problem
+from daemon.auth import scopes
 from daemon.ids import ID_PATTERN
 from daemon.version import version
 
@@ -153,8 +154,7 @@ class _Provider(OpenAPIProvider):
                 operation["responses"] = _responses(described, method.upper(), takes_body, components)
                 operation["tags"] = [rule.endpoint.partition(".")[0]]
                 operation["description"] = operation.get("description", "").strip()
-                if described.public:
-                    operation["security"] = []
+                operation["security"] = _security(described, method.upper(), rule.rule)
             found[re.sub(r"\{(\w+)\}", lambda match: "{" + _camel(match[1]) + "}", path)] = operations
         return found, components
 
@@ -171,13 +171,21 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
+def _security(described: Description, method: str, route: str) -> list[dict[str, list[str]]]:
+    """Who may use a route: a browser's session, or a token with the scope that it takes."""
+    if described.public:
+        return []
+    scope = scopes.needed(method, route)
+    return [{"session": []}] if scope is None else [{"session": []}, {"token": [scope.value]}]
+
+
 def _responses(
     described: Description, method: str, takes_body: bool, components: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     responses = {str(status): _response(answer, components) for status, answer in described.answers.items()}
     problems = set(described.problems) | {500, 503}
     if not described.public:
-        problems.add(401)
+        problems |= {400, 401, 403}
     if method in _UNSAFE:
         problems |= {403, 413, 415, 429}
     if takes_body:
@@ -207,9 +215,9 @@ _HEADERS: Mapping[str, dict[str, Any]] = {
 
 
 _MEANINGS = {
-    400: "The body is not JSON.",
+    400: "The body is not JSON, or the request has two credentials.",
     401: "Not signed in, or not with the right credentials.",
-    403: "Not allowed, or sent by a page of another site.",
+    403: "Not allowed, not within the scopes of the API token, or sent by a page of another site.",
     404: "No such thing, or not for the caller's eyes.",
     409: "In conflict with what is there.",
     413: "The body is too large.",
@@ -249,7 +257,10 @@ def register_openapi(app: Quart, cookie_name: str) -> None:
     schema = QuartSchema(
         openapi_path=None,
         info=Info(title="cli-server", version=version()),
-        security_schemes={"session": APIKeySecurityScheme(name=cookie_name, in_="cookie")},
+        security_schemes={
+            "session": APIKeySecurityScheme(name=cookie_name, in_="cookie"),
+            "token": HttpSecurityScheme(scheme="bearer", bearer_format=f"{scopes.PREFIX}…"),
+        },
         security=[{"session": []}],
         openapi_provider_class=_Provider,
         conversion_preference="pydantic",

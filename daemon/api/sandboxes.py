@@ -243,7 +243,7 @@ async def _log(parts: ApiParts, session: SignedIn, row: SandboxRow, follow: bool
 @blueprint.get("/api/sandboxes/<sandbox_id>/open")
 @describe(
     {302: Answer("To the sandbox's host with a ticket, or to the sign-in page.")},
-    problems=[401, 403, 404, 422],
+    problems=[400, 401, 403, 404, 422],
     public=True,
     query={
         "next": "Where to on the sandbox: a path, or a URL on one of its hosts.",

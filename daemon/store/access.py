@@ -145,6 +145,7 @@ _EXPIRED = (
     ("DELETE FROM tickets WHERE expires_at < now()", None),
     ("DELETE FROM sessions WHERE expires_at < now()", None),
     ("DELETE FROM agent_codes WHERE expires_at < now()", None),
+    ("DELETE FROM invitations WHERE expires_at < now() OR uses_left = 0", None),
     (
         "DELETE FROM login_failures WHERE updated_at < now() - make_interval(secs => %s)"
         " AND coalesce(blocked_until < now(), true)",
@@ -161,7 +162,10 @@ _EXPIRED = (
 
 
 def purge_expired(conn: Connection) -> int:
-    """Remove what has run out: sessions, tickets, codes, old events, failures, hours. How many went."""
+    """Remove what has run out: sessions, tickets, codes, invitations, old events, failures, hours.
+
+    How many went.
+    """
     return sum(
         conn.execute(query.encode(), None if seconds is None else (seconds,)).rowcount for query, seconds in _EXPIRED
     )

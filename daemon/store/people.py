@@ -12,12 +12,14 @@ from psycopg.errors import UniqueViolation
 
 from daemon.cookies import SESSION_SECONDS
 from daemon.ids import is_id, new_id
+from daemon.store import invitations
 from daemon.store.audit import Actor, Target, record, record_refusal
 from daemon.store.workspaces import create_workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from daemon.auth.scopes import Scope
     from daemon.db.database import Connection
     from daemon.store.audit import AuditAction
 
@@ -48,11 +50,15 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A living session and whose it is. ``renewed``: its lifetime began anew with this use."""
+    """A living session and whose it is. ``renewed``: its lifetime began anew with this use.
+
+    ``scopes``: of an API token; ``None`` for a browser, which may do all that its user may.
+    """
 
     session_id: str
     user: User
     renewed: bool = False
+    scopes: frozenset[Scope] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +110,17 @@ def register(
     email: str | None,
     password_hash: str,
     session: NewSession,
+    invitation: bytes | None = None,
 ) -> User:
     """A new user with a workspace of their own, signed in. The very first user is an admin.
 
-    Raises :class:`RegistrationClosed` or :class:`UsernameTaken`.
+    ``invitation``: the hash of the secret of one, which is used then, whatever the rule for others. Raises
+    :class:`RegistrationClosed`, :class:`UsernameTaken` or :class:`~daemon.store.invitations.InvitationNotFound`.
     """
     conn.execute("SELECT pg_advisory_xact_lock(%s)", (_FIRST_USER_LOCK,))
     first = not anybody(conn)
-    if registration == "closed" or (registration == "first-user" and not first):
+    invited = {} if invitation is None else {"invitation": invitations.look(conn, invitation).id}
+    if not invited and (registration == "closed" or (registration == "first-user" and not first)):
         raise RegistrationClosed
     user = User(new_id(), username, email, is_admin=first)
     try:
@@ -124,8 +133,10 @@ def register(
     actor = Actor(user.id, session.ip)
     session_id = _insert_session(conn, actor, session)
     target = Target("user", user.id, username)
-    record(conn, actor, "user.registered", target, session=session_id, admin="yes" if first else "no")
+    record(conn, actor, "user.registered", target, session=session_id, admin="yes" if first else "no", **invited)
     create_workspace(conn, actor, f"{username}'s workspace")
+    if invitation is not None:
+        invitations.accept(conn, invitation, actor)
     return user
 
 
@@ -182,7 +193,7 @@ def find_session(conn: Connection, token_hash: bytes, ip: str, user_agent: str) 
     row = conn.execute(
         "SELECT s.id, s.last_seen_at < now() - make_interval(secs => %s), u.id, u.username, u.email, u.is_admin"
         " FROM sessions s JOIN users u ON u.id = s.user_id"
-        " WHERE s.token_hash = %s AND s.expires_at > now() AND u.disabled_at IS NULL",
+        " WHERE s.token_hash = %s AND s.name IS NULL AND s.expires_at > now() AND u.disabled_at IS NULL",
         (RENEW_SECONDS, token_hash),
     ).fetchone()
     if row is None:
@@ -199,10 +210,10 @@ def find_session(conn: Connection, token_hash: bytes, ip: str, user_agent: str) 
 
 
 def list_sessions(conn: Connection, user_id: str) -> list[SessionRow]:
-    """The user's living sessions, the latest used first."""
+    """The user's living sessions, the latest used first; without API tokens."""
     rows = conn.execute(
         "SELECT id, created_at, last_seen_at, user_agent, ip FROM sessions"
-        " WHERE user_id = %s AND expires_at > now() ORDER BY last_seen_at DESC, id",
+        " WHERE user_id = %s AND name IS NULL AND expires_at > now() ORDER BY last_seen_at DESC, id",
         (user_id,),
     ).fetchall()
     return [SessionRow(*row) for row in rows]
@@ -223,10 +234,11 @@ def _delete_session(
     of: str | None = None,
     **detail: str,
 ) -> bool:
-    """Delete a session, if it is ``of`` this user where one is given; whether there was one."""
+    """Delete a browser's session, if it is ``of`` this user where one is given; whether there was one."""
     row = conn.execute(
         f"DELETE FROM sessions s USING users u WHERE u.id = s.user_id AND s.{column} = %(value)s"
-        " AND (%(of)s::text IS NULL OR u.id = %(of)s) RETURNING s.id, s.user_agent, u.id, u.username".encode(),
+        " AND s.name IS NULL AND (%(of)s::text IS NULL OR u.id = %(of)s)"
+        " RETURNING s.id, s.user_agent, u.id, u.username".encode(),
         {"value": value, "of": of},
     ).fetchone()
     if row is not None:

@@ -193,6 +193,16 @@ def add_member(conn: Connection, workspace_id: str, actor: Actor, username: str,
     return MemberRow(user[0], user[1], role)
 
 
+def join(conn: Connection, workspace_id: str, actor: Actor, role: Role, **detail: str) -> None:
+    """Add the actor, whom somebody invited; the caller holds the lock. Raises :class:`AlreadyMember`."""
+    if _role_of(conn, workspace_id, actor.user_id) is not None:
+        raise AlreadyMember
+    _insert_member(conn, workspace_id, actor.user_id, role)
+    name = _member(conn, workspace_id, actor.user_id)[1]
+    target = Target("user", actor.user_id, name)
+    record(conn, actor, "member.added", target, workspace_id=workspace_id, role=role, **detail)
+
+
 def change_role(conn: Connection, workspace_id: str, actor: Actor, user_id: str, role: Role) -> MemberRow:
     """Give a member another role. Raises as :func:`authorize`, :class:`MemberNotFound` or :class:`LastOwner`."""
     authorize(conn, workspace_id, actor.user_id, Action.CHANGE_ROLE, lock=True)

@@ -22,7 +22,9 @@ WRONG = "wrong password " + "x"
 IP = "198.51.100.7"
 
 # Routes that change something and leave nothing in the log, each with the reason why.
-SILENT: dict[tuple[str, str], str] = {}
+SILENT: dict[tuple[str, str], str] = {
+    ("POST", "/api/invitations/look"): "it only reads; the secret is in a body because addresses are logged",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ ACTS = (
     Act("POST", "/api/auth/login", None, (("session.created", "guest"),), {"username": "guest", "password": PASSWORD}),
     Act("POST", "/api/auth/logout", "guest", (("session.ended", "guest"),)),
     Act("DELETE", "/api/auth/sessions/{sessionId}", "guest", (("session.revoked", "guest"),)),
+    Act("POST", "/api/auth/tokens", "guest", (("token.created", "guest"),), {"name": "script", "scopes": ["read"]}),
+    Act("DELETE", "/api/auth/tokens/{tokenId}", "guest", (("token.revoked", "guest"),)),
+    Act("POST", ONE + "/invitations", "maintainer", (("invitation.created", "work"),), {"role": "guest"}),
+    Act("DELETE", ONE + "/invitations/{invitationId}", "maintainer", (("invitation.revoked", "work"),)),
+    Act("POST", "/api/invitations/accept", "stranger",
+        (("member.added", "stranger"), ("invitation.accepted", "work")), {"token": "{invitation}"}),
     Act("POST", "/api/workspaces", "stranger", (("workspace.created", "mine"),), {"name": "mine"}),
     Act("PATCH", ONE, "maintainer", (("workspace.renamed", "play"),), {"name": "play"}),
     Act("DELETE", ONE, "owner", (("workspace.deleted", "work"), ("sandbox.deleted", "box"))),
@@ -100,6 +108,8 @@ async def scene(bench: Bench, status: str = "running") -> Scene:
     crew = await make_crew(bench)
     code = await (await crew["developer"].post(f"{crew.path}/agent-code")).get_json()
     await bench.client().login("guest")
+    token = await crew["guest"].post("/api/auth/tokens", {"name": "other", "scopes": ["read"]})
+    invitation = await (await crew["owner"].post(f"{crew.path}/invitations", {"role": "guest"})).get_json()
     own = await crew["guest"].get("/api/auth/sessions")
     other = next(session["id"] for session in await own.get_json() if not session["current"])
     names = {
@@ -108,6 +118,9 @@ async def scene(bench: Bench, status: str = "running") -> Scene:
         "userId": crew.id_of("guest"),
         "sessionId": other,
         "code": code["code"],
+        "tokenId": (await token.get_json())["id"],
+        "invitationId": invitation["id"],
+        "invitation": invitation["url"].partition("#")[2],
     }
     await bench.execute("DELETE FROM audit")
     return Scene(crew, names)
@@ -145,7 +158,9 @@ async def test_every_act_leaves_an_entry(bench: Bench, act: Act) -> None:
         # Who comes in or joins by a code is somebody, though nobody was signed in.
         joins = {"/api/agent/register": "developer", "/api/auth/register": "new", "/api/auth/login": "guest"}
         assert entry["actor"]["username"] == (act.who or joins[act.path])
-        inside = entry["action"].partition(".")[0] in ("workspace", "member", "sandbox", "agent_code", "machine")
+        inside = entry["action"].partition(".")[0] in (
+            "workspace", "member", "sandbox", "agent_code", "machine", "invitation",
+        )  # fmt: skip
         assert (entry["workspaceId"] is not None) == inside
         if inside and act.path not in ("/api/auth/register", "/api/workspaces"):
             assert entry["workspaceId"] == found.crew.workspace_id
@@ -158,6 +173,7 @@ _STATE = (
     "SELECT workspace_id, user_id, role FROM members ORDER BY 1, 2",
     "SELECT id, name, status, idle_timeout FROM sandboxes ORDER BY id",
     "SELECT code_hash FROM agent_codes ORDER BY code_hash",
+    "SELECT id, uses_left FROM invitations ORDER BY id",
 )
 
 

@@ -203,6 +203,7 @@ async def test_every_route_needs_a_session_but_for_those_that_cannot(bench: Benc
         ("POST", "/api/auth/login"),
         ("GET", "/api/auth/registration"),
         ("GET", "/api/auth/oidc/providers"),
+        ("POST", "/api/invitations/look"),
         ("POST", "/api/agent/register"),
         ("GET", "/api/openapi.json"),
     } & {(method, rule.rule) for rule in bench.app.url_map.iter_rules() for method in rule.methods or ()}

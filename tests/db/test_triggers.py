@@ -47,6 +47,8 @@ CASES: list[tuple[str, list[tuple[str | None, ...]], list[str]]] = [
     ("UPDATE sandboxes SET name = name", [], []),
     ("DELETE FROM sessions", [], ["session s"]),
     ("UPDATE sessions SET last_seen_at = now()", [], []),
+    ("UPDATE sessions SET expires_at = now() + interval '59 minutes'", [], ["expiry s"]),
+    ("UPDATE sessions SET expires_at = now() + interval '30 days'", [], []),
     (
         "UPDATE users SET disabled_at = now()",
         [("user.updated", None, None, "u"), ("user.updated", None, None, "v")],

@@ -59,6 +59,12 @@ def test_what_has_run_out_goes_and_nothing_else(conn: psycopg.Connection[TupleRo
         " ('live', 'w', 'u', now() + interval '1 minute'), ('over', 'w', 'u', now())"
     )
     conn.execute(
+        "INSERT INTO invitations (id, token_hash, workspace_id, role, created_by, expires_at, uses_left)"
+        " SELECT name, name::bytea, 'w', 'guest', 'u', now() + seconds, uses FROM (VALUES"
+        " ('live', interval '1 minute', 1), ('over', interval '0', 1), ('used', interval '1 minute', 0))"
+        " AS rows (name, seconds, uses)"
+    )
+    conn.execute(
         "INSERT INTO usage_hourly SELECT now() - make_interval(hours => hours), 'w', 'b', 1"
         " FROM unnest(ARRAY[0, 47, 49, 60, 70, 80]) AS hours"
     )
@@ -69,10 +75,11 @@ def test_what_has_run_out_goes_and_nothing_else(conn: psycopg.Connection[TupleRo
     )
     first = ids(conn, "SELECT id FROM events")[0]
     assert isinstance(first, int)
-    assert access.purge_expired(conn) == 1 + 1 + 1 + 2 + 3 + 4
+    assert access.purge_expired(conn) == 1 + 1 + 1 + 2 + 2 + 3 + 4
     assert ids(conn, "SELECT token_hash FROM tickets") == [b"live"]
     assert ids(conn, "SELECT id FROM sessions") == ["s", "t"]
     assert ids(conn, "SELECT code_hash FROM agent_codes") == [b"live"]
+    assert ids(conn, "SELECT id FROM invitations") == ["live"]
     assert ids(conn, "SELECT token_hash FROM sandbox_cookies") == [b"live"]
     assert ids(conn, "SELECT bucket FROM login_failures") == ["blocked", "new"]
     assert ids(conn, "SELECT count(*) FROM usage_hourly WHERE hour >= now() - interval '48 hours'") == [2]
