@@ -191,7 +191,7 @@ $(OIDC_INSTALLED): tests/standins/oidc_provider/package.json tests/standins/oidc
 	@echo 'installing oidc-provider into $(OIDC)'
 	@mkdir -p $(OIDC)
 	@cp $^ $(OIDC)/
-	@$(NODE_PATH) npm ci --prefix $(OIDC) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd $(OIDC) && $(NPM_CI)
 	@touch $@
 
 # The suite is written for Python 2 and only unpacked; tests/autobahn/fuzz.py reads its cases.

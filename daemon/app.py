@@ -54,6 +54,7 @@ from daemon.sandboxes.reconciler import Reconciler
 from daemon.sandboxes.status import RUNNING, STATUSES
 from daemon.sandboxes.sweeper import Sweeper
 from daemon.secret import Keyring, token_hash
+from daemon.signin.providers import make_providers
 from daemon.start import bind, check_built, make_backend, migrated, open_keyring, start_errors
 from daemon.store import access, audit, expiry
 from daemon.store import sandboxes as store
@@ -284,6 +285,7 @@ class _Daemon:
             turns=Turns(),
             hub=self.hub,
             backend=self.backend,
+            providers=make_providers(self.settings),
             refusals=self.refusals,
             last_activity=self.activity.last,
             on_login=lambda outcome: self.metrics.logins.labels(outcome).inc(),

@@ -31,6 +31,7 @@ from daemon.db.migrate import available
 from daemon.doctor import Check, CheckFailed, Context, Finding, blocking, warn
 from daemon.engine_checks import check_networks, engine_remedy, examine_containers, unreachable
 from daemon.ids import new_id
+from daemon.signin_checks import check_sign_in
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -48,8 +49,6 @@ async def check_settings(context: Context) -> Finding:
     """Settings that are accepted, and still are no good idea."""
     settings = context.settings
     summary = f"{settings.main_origin}, backend {settings.backend}, registration {settings.registration}"
-    if settings.github_client_id or settings.oidc_client_id:
-        return warn(summary, "GITHUB_* and OIDC_* have no effect in this version: people sign in with passwords")
     if not settings.secure and not _is_local(settings):
         return warn(
             f"{summary}: passwords and sessions travel unencrypted",
@@ -303,6 +302,7 @@ CHECKS = (
     Check("opencode program", check_opencode, 30.0),  # 185 MB from a cold disk
     Check("wildcard host", check_wildcard),
     Check("listener", check_listener, 30.0),
+    Check("sign-in", check_sign_in, 20.0),  # up to three requests
     Check("LLM credentials", check_llm),
     Check("clock", check_clock),
 )

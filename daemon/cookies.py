@@ -22,12 +22,13 @@ class CookieNames:
     device: str
     sandbox: str
     entering: str  # the beginning of the names of those that sandbox hosts keep while a browser gets a ticket
+    sign_in: str  # while a browser is away at a provider
 
     @classmethod
     def for_scheme(cls, *, secure: bool) -> CookieNames:
         """The names for the scheme by which browsers reach us."""
         prefix = "__Host-" if secure else ""
-        kinds = ("session", "device", "sandbox", "entering")
+        kinds = ("session", "device", "sandbox", "entering", "sign_in")
         return cls(*(f"{prefix}cli_server_{kind}" for kind in kinds))
 
 

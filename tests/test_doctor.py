@@ -22,6 +22,9 @@ from daemon.config import Settings, load
 from daemon.datadir import lock_data_dir
 from daemon.db.migrate import available
 from daemon.doctor import Check, CheckFailed, Context, Finding, examine
+from daemon.signin_checks import check_sign_in
+from tests.standins.github import GithubStandIn
+from tests.standins.lying_issuer import LyingIssuer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -115,11 +118,41 @@ async def _fails(check: Callable[[Context], Awaitable[Finding]], context: Contex
         ({}, "ok"),
         ({"BASE_DOMAIN": "a.example"}, "ok"),
         ({"BASE_DOMAIN": "a.example", "BASE_SCHEME": "http"}, "warn"),
-        ({"GITHUB_CLIENT_ID": "i", "GITHUB_CLIENT_SECRET": "s"}, "warn"),
+        ({"GITHUB_CLIENT_ID": "i", "GITHUB_CLIENT_SECRET": "s"}, "ok"),
     ],
 )
 async def test_settings(tmp_path: Path, given: dict[str, str], verdict: str) -> None:
     assert (await checks.check_settings(_context(tmp_path, **given))).verdict == verdict
+
+
+@pytest.mark.parametrize("given", [{}, {"BASE_DOMAIN": "a.example"}])
+async def test_sign_in_with_passwords_only(tmp_path: Path, given: dict[str, str]) -> None:
+    assert (await check_sign_in(_context(tmp_path, **given))).detail == "with passwords only"
+
+
+async def test_sign_in_with_providers(tmp_path: Path) -> None:
+    with LyingIssuer().running() as issuer, GithubStandIn().running() as github:
+        given = {**issuer.settings(), **github.settings(), "LISTEN": "127.0.0.1:8080"}
+        finding = await check_sign_in(_context(tmp_path, **given))
+        assert finding.verdict == "ok"
+        for words in (
+            f"OIDC: {issuer.url}, 1 keys",
+            f"GitHub: {github.url}",
+            "callback http://localhost:8080/api/auth/oidc/oidc/callback",
+            "callback http://localhost:8080/api/auth/oidc/github/callback",
+        ):
+            assert words in finding.detail
+        moved = given | {"OIDC_REDIRECT_BASE_URL": "https://elsewhere.example"}
+        finding = await check_sign_in(_context(tmp_path, **moved))
+        assert (finding.verdict, "the host of the main site" in finding.remedy) == ("warn", True)
+        plain = given | {"BASE_DOMAIN": "a.example", "OIDC_REDIRECT_BASE_URL": "http://a.example"}
+        assert (await check_sign_in(_context(tmp_path, **plain))).verdict == "warn"
+        issuer.lies.metadata = {"issuer": "https://other.example"}
+        await _fails(check_sign_in, _context(tmp_path, **given), "another issuer", "OIDC_ISSUER_URL")
+        issuer.stop()
+        await _fails(check_sign_in, _context(tmp_path, **given), issuer.url, "check OIDC_ISSUER_URL")
+        github.stop()
+        await _fails(check_sign_in, _context(tmp_path, **github.settings()), github.url, "GITHUB_API_URL")
 
 
 async def test_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

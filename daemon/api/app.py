@@ -15,7 +15,9 @@ from daemon.api import (
     contents,
     downloads,
     events,
+    identities,
     invitations,
+    oidc,
     ports,
     sandboxes,
     site,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["ApiParts", "create_app"]
 
 _ROUTES = (
-    auth, tokens, about, workspaces, invitations, contents, sandboxes, ports, agents, usage, admin, audit, events,
+    auth, oidc, identities, tokens, about, workspaces, invitations, contents, sandboxes, ports, agents, usage, admin, audit, events,
     downloads, well_known, site,
 )  # fmt: skip
 

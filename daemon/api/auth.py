@@ -17,7 +17,6 @@ from daemon.api.shapes import Body, Shape, Time, answer, nothing
 from daemon.auth import rules, throttle
 from daemon.auth.passwords import Busy
 from daemon.auth.throttle import Bucket, Crowded
-from daemon.secret import new_token, token_hash
 from daemon.store import attempts, people
 from daemon.store.attempts import Attempt, Blocked
 from daemon.store.people import Account, NewSession, RegistrationClosed, UsernameTaken
@@ -65,27 +64,15 @@ class Me(User):
 
 
 class Session(Shape):
-    """One browser or program that is signed in."""
+    """One browser that is signed in. ``provider``: by which it came; null for a password."""
 
     id: str
     created_at: Time
     last_seen_at: Time
     user_agent: str
     ip: str
+    provider: str | None
     current: bool
-
-
-class Provider(Shape):
-    """A way to sign in with somebody else's account."""
-
-    id: str
-    name: str
-
-
-class Providers(Shape):
-    """The ways to sign in with somebody else's account."""
-
-    providers: list[Provider]
 
 
 class RegistrationState(Shape):
@@ -124,7 +111,7 @@ async def register(wanted: Registration) -> Response:
     email = (wanted.email or "").strip() or None
     _check_registration(wanted, email)
     policy = parts().settings.registration
-    session, token = _new_session()
+    session, token = guard.new_session()
     invitation = None if wanted.invitation is None else await check_invitation(wanted.invitation)
     try:
         if invitation is None and not await parts().db.run(people.may_register, policy):
@@ -193,7 +180,7 @@ async def _login(given: Credentials, buckets: Sequence[Bucket]) -> Response:
         reason = "wrong password" if account else "no such user"
         await parts().db.run(people.refuse, guard.client_ip(), account, reason)
         raise Problem(401, "bad_credentials", "User name or password is wrong.")
-    session, token = _new_session()
+    session, token = guard.new_session()
     if account.disabled or not await parts().db.run(
         _succeed, attempt, buckets[0], account.user.id, session, verdict.new_hash
     ):
@@ -228,13 +215,6 @@ def _busy() -> Problem:
         "Too many people are signing in at the same time. Try again in a moment.",
         headers={"Retry-After": str(RETRY_BUSY_SECONDS)},
     )
-
-
-def _new_session() -> tuple[NewSession, str]:
-    token = new_token()
-    before = guard.cookie(guard.cookie_names().session)
-    replaces = None if before is None else token_hash(before)
-    return NewSession(token_hash(token), guard.client_ip(), guard.user_agent(), replaces), token
 
 
 def _signed_in(user: people.User, token: str, status: int) -> Response:
@@ -281,6 +261,7 @@ async def list_sessions() -> Response:
                 last_seen_at=row.last_seen_at,
                 user_agent=row.user_agent,
                 ip=row.ip,
+                provider=row.provider,
                 current=row.id == current.session_id,
             )
             for row in rows
@@ -296,10 +277,3 @@ async def delete_session(session_id: str) -> Response:
     if not await parts().db.run(people.end_session, guard.actor(), session_id, "session.revoked"):
         raise Problem(404, "session_not_found", "You have no such session.")
     return nothing({"Set-Cookie": guard.session_cookie("")} if session_id == current.session_id else None)
-
-
-@blueprint.get("/api/auth/oidc/providers")
-@describe({200: Answer("The ways to sign in besides a password.", Providers)}, public=True)
-async def list_providers() -> Response:
-    """With which other accounts can I sign in?"""
-    return answer(Providers(providers=[]))

@@ -20,9 +20,10 @@ from daemon.api.problems import Problem
 from daemon.auth import scopes
 from daemon.browser_headers import missing
 from daemon.cookies import CookieNames
-from daemon.secret import token_hash
+from daemon.secret import new_token, token_hash
 from daemon.store import api_tokens, people, workspaces
 from daemon.store.audit import Actor
+from daemon.store.people import NewSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,6 +209,34 @@ async def require_role(workspace_id: str, action: Action) -> Role:
     return await parts().db.run(workspaces.authorize, workspace_id, user.id, action)
 
 
+# How it was asked
+
+
+def page_load() -> bool:
+    """Whether a person navigates here, by the same signs as the gateway's."""
+    mode = request.headers.get("Sec-Fetch-Mode")
+    return mode == "navigate" if mode is not None else "text/html" in request.headers.get("Accept", "")
+
+
+def fetched_from_elsewhere() -> bool:
+    """Whether a page of a sandbox, or of anybody, asks behind the person's back.
+
+    Programs send neither header; a link from elsewhere is a person's navigation.
+    """
+    headers = request.headers
+    if headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        return False
+    return headers.get("Sec-Fetch-Mode") != "navigate" or headers.get("Sec-Fetch-Dest", "document") != "document"
+
+
+def new_session() -> tuple[NewSession, str]:
+    """A session for this browser, in the place of the one it has, and its token."""
+    token = new_token()
+    before = cookie(cookie_names().session)
+    replaces = None if before is None else token_hash(before)
+    return NewSession(token_hash(token), client_ip(), user_agent(), replaces), token
+
+
 # Hooks
 
 
@@ -264,7 +293,7 @@ def _remove_tossed(response: Response) -> None:
         return  # browsers keep siblings from it
     header = "; ".join(request.headers.getlist("Cookie"))
     names = cookie_names()
-    given = {name: len(cookies.values(header, name)) for name in (names.session, names.device)}
+    given = {name: len(cookies.values(header, name)) for name in (names.session, names.device, names.sign_in)}
     ours = response.headers.getlist("Set-Cookie")
     replaced = any(line.startswith(names.session) for line in ours)
     tossed = [name for name, count in given.items() if count > 1 or (count and replaced)]

@@ -12,8 +12,7 @@ from quart import current_app
 from daemon.auth.allowance import Allowance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
+    from collections.abc import Callable, Mapping
 
     from backends.base import Backend
     from daemon.api.hub import EventHub
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from daemon.db.database import Database
     from daemon.refusals import Refusals
     from daemon.secret import Keyring
+    from daemon.signin.base import Provider
 
 _KEY = "cli_server"
 
@@ -43,6 +43,8 @@ class ApiParts:
     hub: EventHub
     backend: Backend
     refusals: Refusals
+    # With which others' accounts one can sign in, by id.
+    providers: Mapping[str, Provider] = field(default_factory=dict)
     # When this process last saw a sandbox used, which may be later than what the database says.
     last_activity: Callable[[str], datetime | None] = _never
     # How many changes each user may make.

@@ -252,7 +252,7 @@ async def _log(parts: ApiParts, session: SignedIn, row: SandboxRow, follow: bool
 )
 async def open_sandbox(sandbox_id: str) -> Response:
     """Go to a sandbox: developers and up."""
-    if _fetched_from_elsewhere():
+    if guard.fetched_from_elsewhere():  # the person would be noted as having opened it
         raise Problem(403, "foreign_origin", "A page of another site asked for this; nothing was opened.")
     session = await guard.find_session()
     if session is None:
@@ -276,7 +276,7 @@ async def open_sandbox(sandbox_id: str) -> Response:
     except InvalidNext as error:
         raise invalid(("next", str(error))) from None
     except (NotAllowed, SandboxNotFound) as error:
-        if not _page_load():
+        if not guard.page_load():
             raise
         if isinstance(error, NotAllowed):
             await note_not_allowed()
@@ -285,23 +285,6 @@ async def open_sandbox(sandbox_id: str) -> Response:
         return _to_sign_in()  # signed out in this moment
     headers = {"Location": ticket_link(settings, link, ticket, mark), "Referrer-Policy": "no-referrer"}
     return Response(b"", 302, headers)
-
-
-def _fetched_from_elsewhere() -> bool:
-    """Whether a page of a sandbox, or of anybody, asks behind the person's back: they would be noted as having opened.
-
-    Programs send neither header; a link from elsewhere is a person's navigation.
-    """
-    headers = request.headers
-    if headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
-        return False
-    return headers.get("Sec-Fetch-Mode") != "navigate" or headers.get("Sec-Fetch-Dest", "document") != "document"
-
-
-def _page_load() -> bool:
-    """Whether a person navigates here, by the same signs as the gateway's."""
-    mode = request.headers.get("Sec-Fetch-Mode")
-    return mode == "navigate" if mode is not None else "text/html" in request.headers.get("Accept", "")
 
 
 def _page(error: Exception) -> Response:
@@ -313,7 +296,7 @@ def _page(error: Exception) -> Response:
 
 def _to_sign_in() -> Response:
     """A person signs in first and comes back; a program is told."""
-    if not _page_load():
+    if not guard.page_load():
         raise Problem(401, "not_signed_in", "Sign in first; the session may have ended.")
     query = request.query_string.decode("ascii", "replace")
     here = f"{request.path}?{query}" if query else request.path

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # An operator of a provider who moves an endpoint, or takes back a key, sees it followed within that time.
 KEPT_SECONDS: Final = 3600.0
 # After a failure nobody asks again for so long: those who wait for their turn behind it are told at once.
-FAILURE_SECONDS: Final = 2.0
+FAILURE_SECONDS: Final = 1.0
 # An unknown key is asked for at once, as providers change their keys without a word; but not at the will of whoever
 # makes tokens: so often in so many seconds.
 MOST_FETCHES, FETCHES_SECONDS = 5, 60.0

@@ -64,10 +64,13 @@ class Http:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise ProviderDown(f"{url.partition('?')[0]} answered compressed, though it was asked not to")
             data = b""
-            async for piece in response.aiter_raw():
-                data += piece
-                if len(data) > MOST_BYTES:
-                    raise ProviderDown(f"{url.partition('?')[0]} answered more than {MOST_BYTES} bytes")
+            with trio.CancelScope() as reading:
+                async for piece in response.aiter_raw():
+                    data += piece
+                    if len(data) > MOST_BYTES:
+                        reading.cancel()  # so that httpx's own reading ends orderly; a break would leave it open
+            if len(data) > MOST_BYTES:
+                raise ProviderDown(f"{url.partition('?')[0]} answered more than {MOST_BYTES} bytes")
             return response.status_code, data
 
 

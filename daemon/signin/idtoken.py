@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from daemon.signin.discovery import Key
+    from daemon.signin.faults import SignInFault
 
 # Signatures with a public key, and no other: with "none" there is no signature, and with HS256 whoever takes the
 # public key for a secret can sign. Each with the kind of key it is made with.
@@ -55,7 +56,7 @@ def verify(
     except ExpiredTokenError:
         raise SignInRefused("clock", "the ID token has run out") from None
     except InvalidClaimError as error:
-        fault = "clock" if error.claim in _CLOCK_CLAIMS else "bad_answer"
+        fault: SignInFault = "clock" if error.claim in _CLOCK_CLAIMS else "bad_answer"
         raise SignInRefused(fault, f"the ID token's {error.claim} is wrong") from None
     except (ClaimError, JoseError, ValueError, TypeError) as error:
         raise SignInRefused("bad_answer", f"the ID token misses something: {type(error).__name__}") from None

@@ -143,6 +143,7 @@ _FORGOTTEN_FAILURES_SECONDS = 24 * 3600  # longer than any block, and than any f
 
 _EXPIRED = (
     ("DELETE FROM tickets WHERE expires_at < now()", None),
+    ("DELETE FROM sign_in_attempts WHERE expires_at < now()", None),
     ("DELETE FROM sessions WHERE expires_at < now()", None),
     ("DELETE FROM agent_codes WHERE expires_at < now()", None),
     ("DELETE FROM invitations WHERE expires_at < now() OR uses_left = 0", None),

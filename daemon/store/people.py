@@ -70,6 +70,7 @@ class SessionRow:
     last_seen_at: datetime
     user_agent: str
     ip: str
+    provider: str | None  # by which it came, if not by a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class NewSession:
     ip: str
     user_agent: str
     replaces: bytes | None = None
+    provider: str | None = None  # by which somebody comes, if not by a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +119,49 @@ def register(
     ``invitation``: the hash of the secret of one, which is used then, whatever the rule for others. Raises
     :class:`RegistrationClosed`, :class:`UsernameTaken` or :class:`~daemon.store.invitations.InvitationNotFound`.
     """
-    conn.execute("SELECT pg_advisory_xact_lock(%s)", (_FIRST_USER_LOCK,))
-    first = not anybody(conn)
+    first = lock_registration(conn)
     invited = {} if invitation is None else {"invitation": invitations.look(conn, invitation).id}
     if not invited and (registration == "closed" or (registration == "first-user" and not first)):
         raise RegistrationClosed
     user = User(new_id(), username, email, is_admin=first)
+    # The first one has set the server up; others may have typed somebody else's address.
+    trusted = first and email is not None
+    create_account(conn, user, session, password_hash=password_hash, email_trusted=trusted, **invited)
+    if invitation is not None:
+        invitations.accept(conn, invitation, Actor(user.id, session.ip))
+    return user
+
+
+def lock_registration(conn: Connection) -> bool:
+    """Nobody else registers until the transaction ends; whether there is nobody yet."""
+    conn.execute("SELECT pg_advisory_xact_lock(%s)", (_FIRST_USER_LOCK,))
+    return not anybody(conn)
+
+
+def create_account(
+    conn: Connection,
+    user: User,
+    session: NewSession,
+    *,
+    password_hash: str | None,
+    email_trusted: bool,
+    **detail: str,
+) -> None:
+    """A new user with a workspace of their own, signed in. Raises :class:`UsernameTaken`."""
     try:
         conn.execute(
-            "INSERT INTO users (id, username, email, password_hash, is_admin) VALUES (%s, %s, %s, %s, %s)",
-            (user.id, username, email, password_hash, first),
+            "INSERT INTO users (id, username, email, password_hash, is_admin, email_trusted)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            (user.id, user.username, user.email, password_hash, user.is_admin, email_trusted),
         )
     except UniqueViolation:
         raise UsernameTaken from None
     actor = Actor(user.id, session.ip)
     session_id = _insert_session(conn, actor, session)
-    target = Target("user", user.id, username)
-    record(conn, actor, "user.registered", target, session=session_id, admin="yes" if first else "no", **invited)
-    create_workspace(conn, actor, f"{username}'s workspace")
-    if invitation is not None:
-        invitations.accept(conn, invitation, actor)
-    return user
+    target = Target("user", user.id, user.username)
+    admin = "yes" if user.is_admin else "no"
+    record(conn, actor, "user.registered", target, session=session_id, admin=admin, **detail)
+    create_workspace(conn, actor, f"{user.username}'s workspace")
 
 
 def find_account(conn: Connection, username: str) -> Account | None:
@@ -150,10 +174,12 @@ def find_account(conn: Connection, username: str) -> Account | None:
     return None if row is None else Account(User(*row[:4]), row[4], row[5])
 
 
-def sign_in(conn: Connection, user_id: str, session: NewSession, new_password_hash: str | None = None) -> bool:
+def sign_in(
+    conn: Connection, user_id: str, session: NewSession, new_password_hash: str | None = None, **detail: str
+) -> bool:
     """Begin a session; ``False`` if the user was disabled or removed meanwhile.
 
-    ``new_password_hash`` replaces one that was made with weaker parameters.
+    ``new_password_hash`` replaces one that was made with weaker parameters. ``detail`` is for the audit log.
     """
     query = "SELECT disabled_at, username FROM users WHERE id = %s FOR NO KEY UPDATE"
     row = conn.execute(query.encode(), (user_id,)).fetchone()
@@ -164,7 +190,7 @@ def sign_in(conn: Connection, user_id: str, session: NewSession, new_password_ha
     actor = Actor(user_id, session.ip)
     session_id = _insert_session(conn, actor, session)
     target = Target("user", user_id, row[1])
-    record(conn, actor, "session.created", target, session=session_id, browser=session.user_agent)
+    record(conn, actor, "session.created", target, session=session_id, browser=session.user_agent, **detail)
     return True
 
 
@@ -180,9 +206,17 @@ def _insert_session(conn: Connection, actor: Actor, session: NewSession) -> str:
         _delete_session(conn, actor, "token_hash", session.replaces, "session.ended", reason="signed in anew")
     session_id = new_id()
     conn.execute(
-        "INSERT INTO sessions (id, token_hash, user_id, expires_at, user_agent, ip)"
-        " VALUES (%s, %s, %s, now() + make_interval(secs => %s), %s, %s)",
-        (session_id, session.token_hash, actor.user_id, SESSION_SECONDS, session.user_agent, session.ip),
+        "INSERT INTO sessions (id, token_hash, user_id, expires_at, user_agent, ip, provider)"
+        " VALUES (%s, %s, %s, now() + make_interval(secs => %s), %s, %s, %s)",
+        (
+            session_id,
+            session.token_hash,
+            actor.user_id,
+            SESSION_SECONDS,
+            session.user_agent,
+            session.ip,
+            session.provider,
+        ),
     )
     conn.execute("UPDATE users SET last_seen_at = now() WHERE id = %s", (actor.user_id,))
     return session_id
@@ -212,7 +246,7 @@ def find_session(conn: Connection, token_hash: bytes, ip: str, user_agent: str) 
 def list_sessions(conn: Connection, user_id: str) -> list[SessionRow]:
     """The user's living sessions, the latest used first; without API tokens."""
     rows = conn.execute(
-        "SELECT id, created_at, last_seen_at, user_agent, ip FROM sessions"
+        "SELECT id, created_at, last_seen_at, user_agent, ip, provider FROM sessions"
         " WHERE user_id = %s AND name IS NULL AND expires_at > now() ORDER BY last_seen_at DESC, id",
         (user_id,),
     ).fetchall()

@@ -23,6 +23,7 @@ IP = "198.51.100.7"
 
 # Routes that change something and leave nothing in the log, each with the reason why.
 SILENT: dict[tuple[str, str], str] = {
+    ("POST", "/api/auth/oidc/{provider}/start"): "somebody goes to a provider; what comes of it has its entry",
     ("POST", "/api/invitations/look"): "it only reads; the secret is in a body because addresses are logged",
 }
 
@@ -50,6 +51,7 @@ ACTS = (
     Act("POST", "/api/auth/login", None, (("session.created", "guest"),), {"username": "guest", "password": PASSWORD}),
     Act("POST", "/api/auth/logout", "guest", (("session.ended", "guest"),)),
     Act("DELETE", "/api/auth/sessions/{sessionId}", "guest", (("session.revoked", "guest"),)),
+    Act("DELETE", "/api/auth/identities/{identityId}", "guest", (("identity.removed", "guest"),)),
     Act("POST", "/api/auth/tokens", "guest", (("token.created", "guest"),), {"name": "script", "scopes": ["read"]}),
     Act("DELETE", "/api/auth/tokens/{tokenId}", "guest", (("token.revoked", "guest"),)),
     Act("POST", ONE + "/invitations", "maintainer", (("invitation.created", "work"),), {"role": "guest"}),
@@ -103,6 +105,13 @@ class Scene:
         return self.crew.bench.client() if act.who is None else self.crew[act.who]
 
 
+async def _identity(crew: Crew) -> str:
+    """The guest's."""
+    query = "INSERT INTO identities (id, user_id, provider, issuer, subject) VALUES (%s, %s, 'oidc', 'i', 's')"
+    await crew.bench.execute(query, NOWHERE, crew.id_of("guest"))
+    return NOWHERE
+
+
 async def scene(bench: Bench, status: str = "running") -> Scene:
     """Everything that is needed, with an empty log."""
     crew = await make_crew(bench)
@@ -118,6 +127,7 @@ async def scene(bench: Bench, status: str = "running") -> Scene:
         "userId": crew.id_of("guest"),
         "sessionId": other,
         "code": code["code"],
+        "identityId": await _identity(crew),
         "tokenId": (await token.get_json())["id"],
         "invitationId": invitation["id"],
         "invitation": invitation["url"].partition("#")[2],
@@ -169,6 +179,7 @@ async def test_every_act_leaves_an_entry(bench: Bench, act: Act) -> None:
 _STATE = (
     "SELECT id, is_admin, disabled_at FROM users ORDER BY id",
     "SELECT id FROM sessions ORDER BY id",
+    "SELECT id FROM identities ORDER BY id",
     "SELECT id, name, deleted_at FROM workspaces ORDER BY id",
     "SELECT workspace_id, user_id, role FROM members ORDER BY 1, 2",
     "SELECT id, name, status, idle_timeout FROM sandboxes ORDER BY id",

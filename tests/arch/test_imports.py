@@ -73,8 +73,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
 ENTRANCES = {
     "daemon.app": ("daemon.cli", "daemon.checks"),
     "daemon.checks": ("daemon.doctor",),
-    "daemon.doctor": ("daemon.cli", "daemon.checks", "daemon.engine_checks"),
+    "daemon.doctor": ("daemon.cli", "daemon.checks", "daemon.engine_checks", "daemon.signin_checks"),
     "daemon.engine_checks": ("daemon.checks",),
+    "daemon.signin_checks": ("daemon.checks",),
     "daemon.database_command": ("daemon.cli",),
     "daemon.cli": ("daemon.__main__",),
     "daemon.__main__": (),

@@ -18,6 +18,9 @@ CREATE TABLE identities (
 );
 CREATE INDEX identities_user ON identities (user_id);
 
+-- By which provider somebody came; null: by a password. They may still be signed in there after signing out here.
+ALTER TABLE sessions ADD COLUMN provider text;
+
 -- Sign-ins that are under way at a provider. What proves one is kept as a hash; nonce and verifier follow from it.
 CREATE TABLE sign_in_attempts (
     state_hash   bytea PRIMARY KEY,

@@ -1055,7 +1055,7 @@ export interface components {
         };
         /**
          * Session
-         * @description One browser or program that is signed in.
+         * @description One browser that is signed in. ``provider``: by which it came; null for a password.
          */
         Session: {
             id: string;
@@ -1065,6 +1065,7 @@ export interface components {
             lastSeenAt: string;
             userAgent: string;
             ip: string;
+            provider: string | null;
             current: boolean;
         };
         /**
