@@ -136,7 +136,7 @@ lock: | $(PACKAGES)
 	@for folder in $(NPM_LOCKS)/*; do (cd $$folder && $(NODE_PATH) npm install --package-lock-only \
 		--omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error) || exit; done
 
-# 0: nothing was found; 1: something was; 2: nothing, but not everything could be asked.
+# Error 1: something was found; Error 2: nothing was, but not everything could be asked.
 audit: $(PACKAGES) $(WEBUI_INSTALLED)
 	@test -x .cache/audit/bin/python || $(BIN)/python -m venv .cache/audit
 	@.cache/audit/bin/python $(PIP_LOCKED) requirements/audit.txt
