@@ -312,9 +312,7 @@ class _Daemon:
         settings = self.settings
         pages = SandboxPages(settings)
         tunnel = partial(TunnelUpstream, self.tunnels)
-        doorway = Doorway(
-            self.db, self.backend, self.keyring, self.activity, self.lifecycle, tunnel, self.refusals
-        )
+        doorway = Doorway(self.db, self.backend, self.keyring, self.activity, self.lifecycle, tunnel, self.refusals)
         hosts = SandboxHosts(settings, self.grants, self.states, doorway, pages)
         main = MainSite(api, anthropic, TunnelSite(self.db, self.tunnels, self.refusals), self._ready)
         errors = (DatabaseUnavailable,)

@@ -3,8 +3,8 @@
 ``python scripts/build_agent.py FOLDER`` leaves ``cli_server-VERSION-py3-none-any.whl`` and ``cli-server-agent.pyz``
 there. The wheel is the project without what was built into it, the web UI and these files. The one file has the wheel's
 default install: what is the server's is left out, and the rest is packed in the form of the standard library's zipapp.
-The same sources and versions (requirements/agent.txt) give the same bytes. Nothing compiled may be in it: the build fails if
-something is.
+The same sources and versions (requirements/agent.txt) give the same bytes. Nothing compiled may be in it: the build
+fails if something is.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 __all__ = ["ApiParts", "create_app"]
 
 _ROUTES = (
-    auth, oidc, identities, tokens, about, workspaces, invitations, contents, sandboxes, ports, agents, usage, admin, audit, events,
-    downloads, well_known, site,
+    auth, oidc, identities, tokens, about, workspaces, invitations, contents, sandboxes, ports, agents, usage, admin,
+    audit, events, downloads, well_known, site,
 )  # fmt: skip
 
 

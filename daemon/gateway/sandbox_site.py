@@ -38,8 +38,11 @@ RESUME_PARAMETER = b"__cli-server"
 # and its health every ten seconds. It keeps nothing awake.
 BACKGROUND = frozenset({b"/event", b"/global/event", b"/api/event", b"/global/health", b"/api/health"})
 _CREDENTIALS = frozenset({b"authorization"})
-# Clear-Site-Data reaches cookies of the whole domain, ours among them.
-_NOT_FROM_SANDBOXES = frozenset({b"clear-site-data"})
+# Clear-Site-Data reaches cookies of the whole domain, ours among them. Whether this host is reached by TLS, and where,
+# is the operator's to say. Network error logging would report each address that is opened here, our tickets among them.
+_NOT_FROM_SANDBOXES = frozenset(
+    {b"clear-site-data", b"strict-transport-security", b"alt-svc", b"nel", b"report-to", b"set-cookie2"}
+)
 _FRAMES = frozenset({b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
 _MAY_OPEN = frozenset({"owner", "maintainer", "developer"})
 GrantKey = tuple[str, str]  # host label, cookie
@@ -157,12 +160,12 @@ class SandboxHosts:
             return self._pages.no_access(request)
         refused = self._foreign(visit)
         if refused is not None:
-            return refused
-        sandbox = self._states.kept(route.sandbox_id)
-        if sandbox is None:
             who = Actor(grant.user_id, request.client_ip)
             reason = "a page of another site asked for it"
             await self._sandboxes.note(Refusal("access.refused", reason, who, sandbox_id=grant.sandbox_id))
+            return refused
+        sandbox = self._states.kept(route.sandbox_id)
+        if sandbox is None:
             sandbox = await self._states.get(route.sandbox_id)
             grant = await self._grants.get(key)  # it may have been revoked while we waited
             if grant is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from daemon.db.database import Connection
-    from daemon.store.audit import Actor, AuditAction
+    from daemon.store.audit import Actor, AuditAction, EntryRow, Wanted
 
 
 class WorkspaceNotFound(Exception):
@@ -90,9 +90,7 @@ def authorize(conn: Connection, workspace_id: str, user_id: str, action: Action,
     return role
 
 
-def list_audit(
-    conn: Connection, workspace_id: str, user_id: str, **wanted: Unpack[Wanted]
-) -> list[EntryRow]:
+def list_audit(conn: Connection, workspace_id: str, user_id: str, **wanted: Unpack[Wanted]) -> list[EntryRow]:
     """Entries of the audit log that belong to the workspace, for owners; raises as :func:`authorize`."""
     authorize(conn, workspace_id, user_id, Action.READ_AUDIT)
     return list_entries(conn, workspace_id=workspace_id, **wanted)

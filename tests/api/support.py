@@ -78,9 +78,9 @@ def make_settings(**changes: Any) -> Settings:
         "agent_pids_limit": 512,
         "log_level": "info",
         "log_format": "json",
-    }
         "audit_retention": 365 * 86400.0,
         "security_contact": None,
+    }
     return Settings(**(values | changes))
 
 

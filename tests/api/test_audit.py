@@ -331,18 +331,6 @@ async def test_pages(bench: Bench) -> None:
     assert (len(five["entries"]), five["next"]) == (5, None)
     assert await entries(crew, "?actor=owner") == []
     assert await entries(crew, "?actor=%00&action=%00") == []
-
-
-@pytest.mark.parametrize(
-    "query",
-    ["limit=0", "limit=201", "limit=-1", "limit=", "limit=x", "limit=1.5", "limit=%C2%B2", "before=0", "before=x",
-     f"before={2**63}", f"before={'9' * 5000}"],
-)  # fmt: skip
-async def test_wrong_numbers(bench: Bench, query: str) -> None:
-    ada = await bench.person("ada")
-    response = await ada.get(f"/api/admin/audit?{query}")
-    assert response.status_code == 422
-    assert (await ada.get(f"/api/admin/audit?limit=200&before={2**63 - 1}")).status_code == 200
     assert await entries(crew, "?outcome=%00") == await entries(crew, "?outcome=refused") == []
 
 
@@ -370,3 +358,15 @@ async def test_owners_see_what_belongs_to_their_workspace(bench: Bench) -> None:
     assert (await crew["stranger"].get(path)).status_code == 404
     assert (await crew["owner"].get(f"{path}?limit=0")).status_code == 422
     assert (await bench.client().get(path)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=-1", "limit=", "limit=x", "limit=1.5", "limit=%C2%B2", "before=0", "before=x",
+     f"before={2**63}", f"before={'9' * 5000}"],
+)  # fmt: skip
+async def test_wrong_numbers(bench: Bench, query: str) -> None:
+    ada = await bench.person("ada")
+    response = await ada.get(f"/api/admin/audit?{query}")
+    assert response.status_code == 422
+    assert (await ada.get(f"/api/admin/audit?limit=200&before={2**63 - 1}")).status_code == 200

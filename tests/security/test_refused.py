@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.security.raw import PROGRAM
 from tests.support.product import product
 from tests.support.rows import put_sandbox
 
@@ -25,7 +26,7 @@ WRONG: Final = "wrong-token-that-must-not-be-kept"
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Product, Visitor, str]]:
     """A daemon, its admin, and the admin's workspace."""
-    with product(tmp_path_factory.mktemp("refused")) as made:
+    with product(tmp_path_factory.mktemp("refused"), OPENCODE_BIN=str(PROGRAM)) as made:
         visitor = made.visitor()
         yield made, visitor, visitor.register()
 
