@@ -127,12 +127,10 @@ agent: $(DOWNLOADS)
 	@mkdir -p dist
 	@cp $(DOWNLOADS) dist/
 
-# npm does not add the programs of other platforms to a lock that lacks them: opencode's is written anew each time.
 lock: | $(PACKAGES)
 	@test -x .cache/lock/bin/python || $(BIN)/python -m venv .cache/lock
 	@.cache/lock/bin/python $(PIP_LOCKED) requirements/lock.txt
 	@.cache/lock/bin/python scripts/lock.py .cache/lock/bin/uv $(ARGS)
-	@rm -f $(NPM_LOCKS)/opencode/package-lock.json
 	@for folder in $(NPM_LOCKS)/*; do (cd $$folder && $(NODE_PATH) npm install --package-lock-only \
 		--omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error) || exit; done
 
@@ -153,7 +151,8 @@ $(PACKAGES): pyproject.toml requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Of the programs that npm chose for this platform the first that runs is taken; the order tries the plain one before the
+# opencode-ai itself only chooses among these packages, and wants all of them in its lock, also where a registry lacks
+# some. Of the programs that npm chose for this platform the first that runs is taken; the order tries the plain one before the
 # one for old processors (-baseline).
 $(OPENCODE_INSTALLED): $(NPM_LOCKS)/opencode/package.json $(NPM_LOCKS)/opencode/package-lock.json | $(PACKAGES)
 	@echo 'installing opencode into $(OPENCODE)'
@@ -163,8 +162,8 @@ $(OPENCODE_INSTALLED): $(NPM_LOCKS)/opencode/package.json $(NPM_LOCKS)/opencode/
 	@cd $(OPENCODE); for program in $$(ls -d node_modules/opencode-*/bin/opencode | LC_ALL=C sort -r); do \
 		HOME="$$PWD/home" OPENCODE_DISABLE_AUTOUPDATE=1 "$$program" --version >/dev/null 2>&1 \
 			&& ln -sf "$$program" opencode && touch $(notdir $@) && exit 0; \
-	done; echo "no opencode of $(OPENCODE)/node_modules runs on this machine. Set OPENCODE_BIN to one that does, or, if"; \
-	echo "$(NPM_LOCKS)/opencode/package-lock.json names none for it, add it: make lock"; exit 1
+	done; echo "no opencode of $(OPENCODE)/node_modules runs on this machine. Set OPENCODE_BIN to one that does, or add"; \
+	echo "the one of this platform, such as opencode-linux-arm64, to $(NPM_LOCKS)/opencode/package.json, and make lock"; exit 1
 
 $(WEBUI_INSTALLED): webui/package.json webui/package-lock.json | $(PACKAGES)
 	@echo 'installing the parts of the web UI into webui/node_modules'
