@@ -64,8 +64,6 @@ async def delete_identity(identity_id: str) -> Response:
     except IdentityNotFound:
         raise Problem(404, "identity_not_found", "You have no such linked account.") from None
     except LastSignIn:
-        detail = (
-            "You could not sign in any more: you have no password here and no other account linked. Link one first."
-        )
+        detail = "It is your only way to sign in, as you have no password. Nothing was changed; link another one first."
         raise Problem(409, "last_sign_in", detail) from None
     return nothing()

@@ -80,7 +80,7 @@ def begin(conn: Connection, state_hash: bytes, attempt: Attempt, network: str) -
     ).fetchone()
     assert row is not None
     if row[0] >= MOST_PENDING:
-        return max(1.0, row[1])
+        return max(1.0, float(row[1]))
     conn.execute(
         "INSERT INTO sign_in_attempts"
         " (state_hash, provider, browser_hash, network, next, session_id, invitation, expires_at)"

@@ -76,6 +76,12 @@ async def test_a_provider_without_userinfo(site: Bench, issuer: LyingIssuer) -> 
     assert (await (await client.get("/api/auth/me")).get_json())["email"] == "ada@example.com"
 
 
+async def test_a_document_of_another_issuer(site: Bench, issuer: LyingIssuer) -> None:
+    """Whole, and somebody else's: its ID tokens would be, too."""
+    issuer.lies.metadata = {"issuer": "https://evil.example"}
+    assert (await site.client().get("/api/auth/oidc/oidc/login")).status_code == 503
+
+
 DISCOVERY = "/.well-known/openid-configuration"
 BROKEN: list[tuple[str, Said]] = [
     ("an error", Said(500)),

@@ -99,7 +99,7 @@ class SmallSite:
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         target = urlsplit(handler.path)
         body = handler.rfile.read(min(int(handler.headers.get("Content-Length") or 0), MOST_BODY)).decode()
-        fields = dict(parse_qsl(target.query) + parse_qsl(body))
+        fields = dict(parse_qsl(target.query, keep_blank_values=True) + parse_qsl(body, keep_blank_values=True))
         headers = {name.lower(): value for name, value in handler.headers.items()}
         asked = Asked(handler.command, target.path, headers, fields)
         self.asked.append(asked)
