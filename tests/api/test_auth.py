@@ -339,7 +339,7 @@ async def test_sessions_are_listed_and_revoked(bench: Bench) -> None:
     assert [(entry["current"], entry["ip"]) for entry in sessions] == [(False, "2001:db8::7"), (True, "192.0.2.1")]
     assert sessions[0]["userAgent"].startswith("Phone[31mx")
     assert len(sessions[0]["userAgent"]) == 200
-    assert set(sessions[0]) == {"id", "createdAt", "lastSeenAt", "userAgent", "ip", "current"}
+    assert set(sessions[0]) == {"id", "createdAt", "lastSeenAt", "userAgent", "ip", "provider", "current"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", sessions[0]["createdAt"])
     assert (await alice.delete(f"/api/auth/sessions/{sessions[0]['id']}")).status_code == 204
     assert (await phone.get("/api/auth/me")).status_code == 401
