@@ -69,6 +69,8 @@ ENTRIES: list[tuple[str, dict[str, object]]] = [
     ("in a header in text", {"reason": f"sent Authorization: Bearer {SECRET}, got 401"}),
     ("by its form", {"reason": f"key sk-ant-{SECRET} was refused"}),
     ("proxy tokens by their form", {"reason": f"clis-{SECRET}"}),
+    ("API tokens by their form", {"reason": f"clis_{SECRET}"}),
+    ("invitations by their form", {"reason": f"https://code.example.com/invite#clisi_{SECRET}"}),
     ("in an object", {"error": ValueError(f"token={SECRET}")}),
     (f"in the event token={SECRET}", {}),
 ]

@@ -73,7 +73,7 @@ _OPEN: Final = (
 def _open(conn: Connection, condition: str, value: str | bytes) -> list[InvitationRow]:
     rows = conn.execute(f"{_OPEN} AND {condition} ORDER BY i.created_at, i.id".encode(), (value,)).fetchall()
     return [
-        InvitationRow(*row[:3], Role(row[3]), *row[4:8])
+        InvitationRow(row[0], row[1], row[2], Role(row[3]), row[4], row[5], row[6], row[7])
         for row in rows
         if may(Role(row[8]), Action.ADD_MEMBER) and may_add(Role(row[8]), Role(row[3]))
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -83,9 +84,8 @@ def left(conn: psycopg.Connection[TupleRow]) -> tuple[int, int]:
 @pytest.mark.parametrize("uses", [1, 3])
 def test_as_many_join_as_it_has_uses(conn: psycopg.Connection[TupleRow], database_url: str, uses: int) -> None:
     hashed = invite(conn, uses)
-    ends = together(
-        database_url, [lambda conn, who=who: invitations.accept(conn, hashed, Actor(who, IP)) for who in PEOPLE]
-    )
+    actors = [Actor(who, IP) for who in PEOPLE]
+    ends = together(database_url, [partial(invitations.accept, token_hash=hashed, actor=actor) for actor in actors])
     assert sorted(ends) == ["InvitationNotFound"] * (len(PEOPLE) - uses) + ["ok"] * uses
     assert left(conn) == (0, uses)
 
@@ -105,7 +105,7 @@ def test_registrations_at_the_same_time(conn: psycopg.Connection[TupleRow], data
         people.register(conn, "closed", name, None, "hash", NewSession(name.encode(), IP, ""), hashed)
 
     names = ["ann", "ben", "cid", "dan"]
-    ends = together(database_url, [lambda conn, name=name: register(conn, name) for name in names])
+    ends = together(database_url, [partial(register, name=name) for name in names])
     assert sorted(ends) == ["InvitationNotFound"] * 2 + ["ok"] * 2
     assert left(conn) == (0, 2)
     row = conn.execute("SELECT count(*) FROM users WHERE username = ANY(%s)", (names,)).fetchone()
