@@ -1,8 +1,8 @@
-"""Writes what the web UI knows of the API, in ``webui/src/api``: ``schema.gen.ts``, ``roles.gen.ts``, ``faults.gen.ts``.
+"""Writes what the web UI knows of the API: ``schema.gen.ts``, ``roles.gen.ts`` and ``faults.gen.ts``.
 
 ``python scripts/write_types.py [FOLDER]``. The first is made of the OpenAPI document, by openapi-typescript; the
 second of the table of roles, the third of what can go wrong with a provider, for which the page has the words. All are
-in the repository, and tests/web/test_types.py fails when they are not what this writes.
+in the repository, in webui/src/api, and tests/web/test_types.py fails when they are not what this writes.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, durationMs, durationWords, span } from "./time";
+import { ago, durationMs, durationWords, roughSpan, span } from "./time";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -31,6 +31,16 @@ describe("span", () => {
     [DAY, "1 day"],
     [2 * DAY + 3 * HOUR, "2 days 3 h"],
   ])("%i ms: %s", (milliseconds, words) => expect(span(milliseconds)).toBe(words));
+});
+
+describe("roughSpan", () => {
+  it.each([
+    [90 * DAY - 1, "90 days"],
+    [6 * DAY + 3 * HOUR, "6 days"],
+    [DAY + 11 * HOUR, "1 day 11 h"],
+    [3 * HOUR + MINUTE, "3 h 1 min"],
+    [0, "0 s"],
+  ])("%i ms: %s", (milliseconds, words) => expect(roughSpan(milliseconds)).toBe(words));
 });
 
 describe("durationMs", () => {

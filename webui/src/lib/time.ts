@@ -30,6 +30,12 @@ export function span(milliseconds: number): string {
   return small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`;
 }
 
+/** "7 days", "1 day 4 h": how long something is still good for, in whole days once they are some. */
+export function roughSpan(milliseconds: number): string {
+  const days = Math.round(milliseconds / DAY);
+  return days > 1 ? `${days} days` : span(milliseconds);
+}
+
 /** The exact time, in the person's own zone and language. */
 export function exactTime(time: number): string {
   return exact.format(time);

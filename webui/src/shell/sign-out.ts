@@ -3,7 +3,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { api } from "@/api/client";
 import { ApiError, wordsOf } from "@/api/errors";
 import { forgetPerson } from "@/api/person";
-import { identitiesQuery } from "@/api/queries";
+import { sessionsQuery } from "@/api/queries";
 import { closeDialog } from "@/dialogs/dialogs";
 import { Store } from "@/lib/store";
 import { notify } from "@/ui/Toasts";
@@ -41,11 +41,11 @@ export function useSignOut(next?: string) {
 /** GitHub has no place where another site can send somebody to sign out. */
 const SIGNS_OUT = "oidc";
 
-/** The provider at which this person may be signed in, too, and can be signed out. */
+/** The provider that this session came from, if one can be signed out there. */
 async function providerOf(client: QueryClient): Promise<string | undefined> {
   try {
-    const identities = await client.fetchQuery({ ...identitiesQuery, retry: false });
-    return identities.some(({ provider }) => provider === SIGNS_OUT) ? SIGNS_OUT : undefined;
+    const sessions = await client.fetchQuery({ ...sessionsQuery, retry: false });
+    return sessions.find(({ current }) => current)?.provider === SIGNS_OUT ? SIGNS_OUT : undefined;
   } catch {
     return undefined; // that is no reason to stay signed in
   }

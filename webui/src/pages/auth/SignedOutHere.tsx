@@ -3,7 +3,7 @@ import { providersQuery } from "@/api/queries";
 import { buttonClass } from "@/ui/Button";
 import { Notice } from "@/ui/Notice";
 
-/** After signing out: at a provider that signs one in here, one may still be signed in. */
+/** After signing out of a session that came from a provider, where one may still be signed in. */
 export function SignedOutHere({ provider }: { provider: string }) {
   const name = useQuery(providersQuery).data?.providers.find(({ id }) => id === provider)?.name;
   if (name === undefined) return null;

@@ -5,7 +5,7 @@ import { useAcceptInvitation } from "@/api/invitation-acts";
 import type { Invited as InvitedTo, Me, Workspace } from "@/api/schema.gen";
 import { useServerNow } from "@/lib/clock";
 import { dropInvitation, INVITE_PAGE } from "@/lib/invitation";
-import { exactTime, span } from "@/lib/time";
+import { exactTime, roughSpan } from "@/lib/time";
 import { Entry } from "@/pages/auth/Entry";
 import { ROLE_WORDS, roleName } from "@/pages/members/role-words";
 import { useSignOut } from "@/shell/sign-out";
@@ -58,7 +58,7 @@ function Terms({ invitation }: { invitation: InvitedTo }) {
       </Fact>
       <Fact name="Valid for">
         <time dateTime={expiresAt} title={exactTime(end)}>
-          {span(end - useServerNow())}
+          {roughSpan(end - useServerNow())}
         </time>
       </Fact>
     </dl>

@@ -1,6 +1,6 @@
 import type { MadeInvitation } from "@/api/schema.gen";
 import { useServerNow } from "@/lib/clock";
-import { span } from "@/lib/time";
+import { roughSpan } from "@/lib/time";
 import { Button } from "@/ui/Button";
 import { Dialog } from "@/ui/Dialog";
 import { Once } from "@/ui/Once";
@@ -8,7 +8,7 @@ import { Once } from "@/ui/Once";
 /** The link, this once. */
 export function InviteLink({ invitation, onClose }: { invitation: MadeInvitation; onClose: () => void }) {
   const { url, role, usesLeft, expiresAt } = invitation;
-  const left = span(Date.parse(expiresAt) - useServerNow());
+  const left = roughSpan(Date.parse(expiresAt) - useServerNow());
   return (
     <Dialog
       title="The link"
