@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     )
     from quart_trio import QuartTrio
 
-# The gateway closes idle connections first (after 4 s, daemon.gateway.limits), so that it never meets a closing one.
-KEEP_ALIVE_SECONDS = 60.0
+# The gateway uses none that was idle for 4 s (daemon/wire/limits.py), so that it never meets a closing one. Hypercorn keeps
+# one that the gateway has closed open until this is over: short, or a burst of requests holds files for a minute.
+KEEP_ALIVE_SECONDS = 10.0
 # Twice what the gateway lets pass (32 KiB); its own added headers are below 1 KiB.
 MAX_HEAD = 64 * 1024
 # As many connections at once as a burst on the gateway may open before Trio's accept loop gets its turn.
@@ -66,24 +67,39 @@ def _make_way(socket_path: Path) -> None:
     socket_path.unlink(missing_ok=True)
 
 
+def _has_body(scope: Scope) -> bool:
+    return scope["type"] == "http" and any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
 def _undisturbed(app: QuartTrio) -> ASGIFramework:
-    """Keep the end of an answer from being cancelled by the news that it has ended.
+    """Keep the end of an answer from being cancelled by the news that it has ended, and from being a surprise.
 
     Hypercorn tells the app of a disconnect while it is still closing the books on a finished answer, in the app's own
     task; quart-trio cancels that task at once. The connection would then have no idle deadline any more, would not be
     closed where it should, and would hold up every orderly end.
+
+    After an answer that comes before the end of the request's body, Hypercorn closes the connection without having said
+    so. Somebody else's request may be on its way there by then, and would get a 503 if it may not be repeated.
     """
 
     async def wrapper(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        ending = False
+        ending, unread = False, _has_body(scope)
 
         async def sending(event: ASGISendEvent) -> None:
             nonlocal ending
             ending = event["type"] == "http.response.body" and not event["more_body"]
+            if event["type"] == "http.response.start" and unread:
+                event["headers"] = [*event["headers"], (b"connection", b"close")]
             await send(event)
 
         async def receiving() -> ASGIReceiveEvent:
+            nonlocal unread
             event = await receive()
+            if event["type"] == "http.request" and not event["more_body"]:
+                unread = False
             if ending and event["type"] == "http.disconnect":
                 await trio.sleep_forever()  # until quart-trio cancels this task, which it does after its last send
             return event

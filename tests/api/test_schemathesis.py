@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from tests.api.support import Bench
 
 EXAMPLES = 8  # for each operation, good ones and as many bad ones; some 50 operations at 10 ms, for each caller
-OURS = {"cookie", "authorization"}  # who sends it is our business
 ENDLESS = {"/api/events"}
 # These end the session that everything else needs; other tests are about them.
 ENDING = {("POST", "/api/auth/logout"), ("DELETE", "/api/auth/sessions/{sessionId}")}

@@ -60,6 +60,36 @@ async def test_it_serves(bench: Bench, socket_path: Path, nursery: trio.Nursery)
     nursery.cancel_scope.cancel()
 
 
+async def _answer(stream: trio.SocketStream, *pieces: bytes) -> bytes:
+    """Send a request; the head of its answer, which is JSON."""
+    received = b""
+    with trio.fail_after(10):
+        for piece in pieces:
+            await stream.send_all(piece)
+        while not received.endswith(b"}"):
+            received += await stream.receive_some()
+    return received.partition(b"\r\n\r\n")[0].lower()
+
+
+async def test_a_connection_that_is_closed_early_says_so(
+    bench: Bench, socket_path: Path, nursery: trio.Nursery
+) -> None:
+    """Or the gateway would send somebody else's request there, which gets no answer."""
+    await nursery.start(serve_api, bench.app, socket_path)
+    head = b"Host: localhost:8080\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+    async with await trio.open_unix_socket(str(socket_path)) as stream:
+        for _ in range(2):
+            read = await _answer(stream, b"POST /api/auth/login HTTP/1.1\r\n" + head, b"{}")
+            assert read.startswith(b"http/1.1 422")
+            assert b"\r\nconnection:" not in read
+        unread = await _answer(stream, b"POST /api/workspaces HTTP/1.1\r\n" + head)
+        assert unread.startswith(b"http/1.1 401")
+        assert b"\r\nconnection: close" in unread
+        with trio.fail_after(10):
+            assert await stream.receive_some() == b""
+    nursery.cancel_scope.cancel()
+
+
 async def test_large_bodies_in_chunks(bench: Bench, socket_path: Path, nursery: trio.Nursery) -> None:
     await nursery.start(serve_api, bench.app, socket_path)
     head = (
