@@ -125,6 +125,7 @@ def _both(page: Page, name: str) -> None:
 def _sign_out(page: Page) -> None:
     page.get_by_role("button", name="Account").click()
     page.get_by_role("menuitem", name="Sign out").click()
+    expect(page.get_by_label("User name")).to_be_visible()
 
 
 def test_in_for_the_first_time_and_again_and_out_of_both(world: World, visit: Callable[..., Page]) -> None:

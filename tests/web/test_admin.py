@@ -132,7 +132,7 @@ def test_the_audit_log_is_filtered_and_goes_back(site: Site, boss: Person, perso
     expect(page.locator("tbody tr")).to_have_count(50)
     page.get_by_role("button", name="Load older").click()
     expect(page.locator("tbody tr")).to_have_count(55)
-    expect(page.get_by_text("These are all.")).to_be_visible()
+    expect(page.get_by_text("These are all that are kept.")).to_be_visible()
     # What happens now comes in at the top, and nothing that was loaded goes.
     bob.api.api("PATCH", f"/api/workspaces/{bob.workspace}", {"name": "The last"})
     expect(page.locator("tbody tr").first).to_contain_text("Name 54 to The last")
@@ -143,6 +143,11 @@ def test_the_audit_log_is_filtered_and_goes_back(site: Site, boss: Person, perso
     page.get_by_role("button", name="Show all").click()
     page.get_by_role("button", name=bob.username, exact=True).first.click()
     expect(page.get_by_label("Who")).to_have_value(bob.username)
+    page.get_by_label("What happened").select_option("user.registered")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    # An empty choice is none.
+    page.get_by_label("What happened").select_option("Everything")
+    expect(page.locator("tbody tr").first).to_contain_text("The last")
 
 
 def test_a_name_that_is_typed_before_the_list_of_users_has_come(boss: Person, person: Callable[[str], Person]) -> None:
@@ -172,3 +177,34 @@ def test_how_the_pages_look(site: Site, boss: Person, width: int, scheme: Litera
         expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
         expect(page.locator("tbody tr").first).to_be_visible()
         look(page, f"admin-{name.lower().replace(' ', '-')}-{width}")
+
+
+def test_the_log_of_a_workspace(person: Callable[[str], Person]) -> None:
+    """Owners see who did what in it, and what was refused; nobody else does."""
+    ada, bob = person("ada"), person("bob")
+    ada.api.api("POST", f"/api/workspaces/{ada.workspace}/members", {"username": bob.username, "role": "guest"})
+    ada.api.api("POST", f"/api/workspaces/{ada.workspace}/invitations", {"role": "developer", "uses": 3})
+    bob.api.api("PATCH", f"/api/workspaces/{ada.workspace}", {"name": "mine"}, expect=(403,))
+    page = ada.page(f"/w/{ada.workspace}/settings")
+    page.get_by_role("link", name="Open the audit log").click()
+    expect(row(page, "made a link to join")).to_contain_text("for 3 people")
+    refused = row(page, f"{bob.username} was refused a request on {ada.username}'s workspace")
+    expect(refused).to_contain_text("PATCH /api/workspaces/{workspaceId}")
+    look(page, "workspace-audit")
+    page.get_by_label("How it ended").select_option("Refused")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(refused).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("How it ended")).to_have_value("refused")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    # Whose accounts and tokens do what is none of the workspace's.
+    kinds = page.get_by_label("What happened").locator("option").all_inner_texts()
+    assert "Invitations: all" in kinds
+    assert "Sign-ins: all" not in kinds
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.emulate_media(color_scheme="dark")
+    page.get_by_label("How it ended").select_option("In any way")
+    expect(row(page, "made a link to join")).to_be_visible()
+    look(page, "workspace-audit-phone-dark")
+    theirs = bob.page(f"/w/{ada.workspace}/settings/audit")
+    expect(theirs.get_by_role("heading", name="There is no such page")).to_be_visible()

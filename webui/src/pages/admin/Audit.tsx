@@ -5,7 +5,7 @@ import { AdminPage } from "./AdminPage";
 import { AuditFilters } from "./AuditFilters";
 import { AuditList } from "./AuditList";
 import { KINDS } from "./audit-words";
-import type { AuditSearch } from "./search";
+import { type AuditSearch, auditSearch } from "./search";
 
 export default function Audit() {
   return (
@@ -16,13 +16,14 @@ export default function Audit() {
 }
 
 function Log() {
-  const filter = useSearch({ from: "/signed-in/admin/audit" });
+  // An empty choice is none: the server would look for it.
+  const filter = auditSearch({ ...useSearch({ from: "/signed-in/admin/audit" }) });
   const navigate = useNavigate({ from: "/admin/audit" });
   const query = useInfiniteQuery(auditQuery(filter));
   const names = new Map(useQuery(adminWorkspacesQuery).data?.map((one) => [one.id, one.name]));
   const users = useQuery(adminUsersQuery).data?.map((user) => user.username) ?? [];
   const choose = (change: AuditSearch) =>
-    void navigate({ search: (before) => ({ ...before, ...change }), replace: true });
+    void navigate({ search: auditSearch({ ...filter, ...change }), replace: true });
   return (
     <>
       <AuditFilters filter={filter} users={users} kinds={KINDS} onFilter={choose} />

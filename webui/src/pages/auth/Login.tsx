@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearch } from "@tanstack/react-router";
-import { registrationQuery } from "@/api/queries";
+import { providersQuery, registrationQuery } from "@/api/queries";
 import { INVITE_PAGE, invitationFor, JOINED_PAGE } from "@/lib/invitation";
 import { safeNext } from "@/lib/next";
 import { buttonClass } from "@/ui/Button";
@@ -61,6 +61,7 @@ function Refused({ error, next, username }: { error: string; next: string | unde
 /** The way to an account, or why there is none. */
 function Otherwise({ next, invited }: { next: string | undefined; invited: boolean }) {
   const registration = useQuery(registrationQuery).data;
+  const own = useQuery(providersQuery).data?.providers.find(({ id }) => id === "oidc");
   if (invited)
     return (
       <>
@@ -68,6 +69,9 @@ function Otherwise({ next, invited }: { next: string | undefined; invited: boole
       </>
     );
   if (registration === undefined) return null;
+  // Whom the company's own provider knows is let in (the server's rule for this one).
+  if (!registration.possible && own !== undefined)
+    return <>No account? Signing in with {own.name} makes one.</>;
   if (!registration.possible) return <>No account? {registration.reason}</>;
   return (
     <>

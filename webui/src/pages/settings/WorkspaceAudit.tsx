@@ -6,7 +6,7 @@ import type { Workspace } from "@/api/schema.gen";
 import { AuditFilters } from "@/pages/admin/AuditFilters";
 import { AuditList } from "@/pages/admin/AuditList";
 import { WORKSPACE_KINDS } from "@/pages/admin/audit-words";
-import type { AuditSearch } from "@/pages/admin/search";
+import { type AuditSearch, auditSearch } from "@/pages/admin/search";
 import { NothingHere } from "@/pages/Failed";
 import { useWorkspace } from "@/shell/workspace";
 import { Page } from "@/ui/Page";
@@ -24,12 +24,13 @@ export default function WorkspaceAudit() {
 }
 
 function Log({ workspace }: { workspace: Workspace }) {
-  const filter = useSearch({ from: "/signed-in/w/$workspaceId/settings/audit" });
+  // An empty choice is none: the server would look for it.
+  const filter = auditSearch({ ...useSearch({ from: "/signed-in/w/$workspaceId/settings/audit" }) });
   const navigate = useNavigate({ from: "/w/$workspaceId/settings/audit" });
   const query = useInfiniteQuery(workspaceAuditQuery(workspace.id, filter));
   const users = useQuery(membersQuery(workspace.id)).data?.map((member) => member.username) ?? [];
   const choose = (change: AuditSearch) =>
-    void navigate({ search: (before) => ({ ...before, ...change }), replace: true });
+    void navigate({ search: auditSearch({ ...filter, ...change }), replace: true });
   return (
     <>
       <AuditFilters filter={filter} users={users} kinds={WORKSPACE_KINDS} onFilter={choose} />
