@@ -183,13 +183,15 @@ class _Daemon:
     async def run(self, sockets: list[socket]) -> None:
         """Serve until a signal, then end from the outside in."""
         api = Http1Upstream(partial(connect_unix, str(self.api_socket)))
-        anthropic = self._anthropic()
+        upstream = _anthropic_upstream(parse_base_url(self.settings.anthropic_base_url))
+        anthropic = self._anthropic(upstream)
         listener, revocation, hosts = self._gateway(sockets, api, anthropic)
         self._add_probes(api)
         async with trio.open_nursery() as services:
             await services.start(supervise, "notifications", self.notifications.run, self.health)
             await services.start(supervise, "api", self._api_service(), self.health)
-            for name, service in self._services(anthropic, revocation, hosts):
+            kept = (("idle connections to the api", api.run), ("idle connections to anthropic", upstream.run))
+            for name, service in (*self._services(anthropic, revocation, hosts), *kept):
                 services.start_soon(supervise, name, service, self.health, name=name)
             await self._serve(listener)
             services.cancel_scope.cancel()
@@ -292,14 +294,13 @@ class _Daemon:
         )
         return partial(serve_api, create_app(parts), self.api_socket)
 
-    def _anthropic(self) -> AnthropicSite:
+    def _anthropic(self, upstream: Http1Upstream) -> AnthropicSite:
         settings = self.settings
-        base = parse_base_url(settings.anthropic_base_url)
         return AnthropicSite(
-            base,
+            parse_base_url(settings.anthropic_base_url),
             api_key=settings.anthropic_api_key,
             auth_token=settings.anthropic_auth_token,
-            upstream=_anthropic_upstream(base),
+            upstream=upstream,
             tokens=self.tokens.get,
             touch=self.activity.touch,
             usage=self.book,

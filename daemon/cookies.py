@@ -34,7 +34,7 @@ class CookieNames:
 
 def is_ours(name: str) -> bool:
     """Whether a cookie name is one of ours under either scheme; such cookies never reach a sandbox."""
-    return name.removeprefix("__Host-").removeprefix("__Secure-").lower().startswith("cli_server_")
+    return name.lower().removeprefix("__host-").removeprefix("__secure-").startswith("cli_server_")
 
 
 def values(header: str, name: str) -> list[str]:

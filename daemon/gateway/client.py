@@ -85,6 +85,11 @@ class Client:
         """Whether it waits for a request of which nothing is here yet."""
         return self.read_deadline < math.inf and not self.busy and not self.reader.started
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a request of which at most a part is here, and may be asked to leave."""
+        return self.read_deadline < math.inf and not self.busy and self.reader.body_done and not self.timed_out
+
     def expire(self) -> None:
         """End the connection: its time is over. If it is idle, in peace."""
         self.timed_out = True

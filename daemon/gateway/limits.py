@@ -35,8 +35,10 @@ FRESH_SECONDS: Final = 1.0
 # Of one sandbox to this server, by the networks of containers: its agent needs a handful, and a flood of one must leave
 # room for people.
 MAX_CONNECTIONS_OF_SANDBOX: Final = 256
-# One connection costs two file descriptors (client and upstream) and about 30 KiB.
+# One connection costs some 5 KiB while it is silent and 30 KiB while it is served.
 MAX_CONNECTIONS: Final = 16384
+# And file descriptors: the client's, and of a request to the API both ends of the way there, which is in this process.
+FILES_OF_CONNECTION: Final = 3
 # File descriptors kept for the database, child processes, logs.
 RESERVED_FILES: Final = 256
 

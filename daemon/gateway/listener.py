@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 _BACKLOG = 1024  # bursts of a whole team's browsers at a restart
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE_SECONDS = 0.1  # when the system is out of files: long enough to close some
+_MADE_FREE = 16  # connections that then make way: to serve one may take three files
 
 
 def open_sockets(host: str, port: int) -> list[socket.socket]:
@@ -45,10 +46,10 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
 def connection_limit() -> int:
     """Raise the soft limit of open files to the hard one, and say how many connections that allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * limits.MAX_CONNECTIONS + limits.RESERVED_FILES
+    wanted = limits.FILES_OF_CONNECTION * limits.MAX_CONNECTIONS + limits.RESERVED_FILES
     files = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    return max(16, min(limits.MAX_CONNECTIONS, (files - limits.RESERVED_FILES) // 2))
+    return max(16, min(limits.MAX_CONNECTIONS, (files - limits.RESERVED_FILES) // limits.FILES_OF_CONNECTION))
 
 
 def _sandbox(peer: object, service: Service) -> str:
@@ -158,6 +159,8 @@ class Listener:
                 accepted, peer = await listening.accept()
             except OSError as error:
                 if error.errno in _FULL:
+                    for _ in range(_MADE_FREE):
+                        self.watch.make_room()
                     log.warning("cannot accept a connection", reason=str(error))
                     await trio.sleep(_PAUSE_SECONDS)
                 elif error.errno == errno.EBADF:
@@ -165,7 +168,8 @@ class Listener:
                 continue  # the client was gone before we took it
             sock = socket.socket(fileno=accepted.detach())
             sandbox = _sandbox(peer, service)
-            if self._open >= self._most or self._from_sandboxes[sandbox] >= limits.MAX_CONNECTIONS_OF_SANDBOX:
+            full = self._open >= self._most and not self.watch.make_room()
+            if full or self._from_sandboxes[sandbox] >= limits.MAX_CONNECTIONS_OF_SANDBOX:
                 self._turn_away(sock)
             else:
                 self._open += 1

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 _END_SECONDS = 5.0  # for Forward.on_end: one small transaction
 # What acts on the client's state waits for the final head, which the site gets to see.
-_NOT_EARLY = frozenset({b"set-cookie", b"clear-site-data"})
+_NOT_EARLY = frozenset(
+    {b"set-cookie", b"set-cookie2", b"clear-site-data", b"strict-transport-security", b"alt-svc", b"nel", b"report-to"}
+)
 
 
 Step = Callable[[], Awaitable[None]]

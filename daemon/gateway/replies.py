@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from daemon.gateway.exchange import Reply
 from daemon.browser_headers import missing
+from daemon.gateway.exchange import Reply
 
 if TYPE_CHECKING:
     from daemon.gateway.reading import BadRequest
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from protocol.messages import ResponseHead
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# RFC 9110, section 5.5: invalid in a head. Some readers refuse the whole answer for one of them.
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
@@ -25,12 +28,19 @@ def reason(status: int) -> bytes:
 
 
 def head_bytes(status: int, phrase: bytes, headers: Headers, *extra: bytes) -> bytes:
-    """A response head. ``extra`` are whole lines without line ends."""
+    """A response head. ``extra`` are whole lines without line ends.
+
+    Whatever a sandbox or an agent said, and however it came here, it stays within its own line: a line break in one is
+    a bug of ours and a :class:`ValueError`; other control characters become question marks.
+    """
     lines = [b"HTTP/1.1 %d %s\r\n" % (status, phrase)]
     lines += [b"%s: %s\r\n" % pair for pair in headers]
     lines += [b"%s\r\n" % line for line in extra]
     lines.append(b"\r\n")
-    return b"".join(lines)
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+        raise ValueError("there is a line break within a line of the head")
+    return _CONTROL.sub(b"?", head) if _CONTROL.search(head) else head
 
 
 def informational_bytes(head: ResponseHead) -> bytes:

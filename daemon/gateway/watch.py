@@ -43,6 +43,24 @@ class Watch:
             self._half_closed.pop(fd, None)
             self._epoll.unregister(fd)
 
+    def make_room(self) -> bool:
+        """Close the connection that has waited longest for a request; false if all are busy.
+
+        One that never had a request goes first: whoever opens thousands of them and says nothing, or half a head, keeps
+        nobody else out. The others are browsers between two requests, which connect anew.
+        """
+        chosen: Client | None = None
+        for client in self.clients.values():  # the oldest first
+            if client.waits and client.fresh:
+                chosen = client
+                break
+            if chosen is None and client.waits:
+                chosen = client
+        if chosen is None:
+            return False
+        chosen.expire()
+        return True
+
     def revoke(self, key: tuple[str, ...]) -> int:
         """Cut every stream that lives by ``key``; how many those were."""
         cut = [client for client in self.clients.values() if key in client.revoked_by]

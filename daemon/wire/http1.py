@@ -210,7 +210,7 @@ class Http1Exchange:
         self._pending = data[plain.size :]
         self._remaining = 0 if self._head.method == b"HEAD" or plain.first in _BODILESS else length
         self._received = self._remaining == 0
-        self._reusable = True
+        self._reusable = self._head.method != b"HEAD"
         return ResponseHead(status, plain.second, plain.headers, length)
 
     def _informational(self, event: h11.InformationalResponse) -> ResponseHead:
@@ -224,6 +224,8 @@ class Http1Exchange:
     def _final(self, event: h11.Response) -> ResponseHead:
         assert self._reader is not None
         assert self._head is not None
+        if event.status_code > 599 or event.http_version not in (b"1.0", b"1.1"):
+            raise UpstreamError("answered with a status, or in a version, that HTTP/1.1 does not know")
         headers: Headers = []
         options: set[bytes] = set()
         length: bytes | None = None
@@ -250,7 +252,8 @@ class Http1Exchange:
             self._remaining = int(length) if length is not None else None
             self._pending = self._reader.trailing_data[0]
             self._received = self._remaining == 0
-        self._reusable = not closes and self._remaining is not None
+        # Servers that send a body to HEAD all the same do so when the head is out: it would be the next one's answer.
+        self._reusable = not closes and self._remaining is not None and self._head.method != b"HEAD"
         body_length = None if self._remaining == -1 else self._remaining
         if bodiless:
             body_length = int(length) if length is not None else None

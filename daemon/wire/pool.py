@@ -53,6 +53,12 @@ class ConnectionPool:
         while self._idle and self._idle[0][0] < oldest:
             self._idle.pop(0)[1].close()
 
+    async def run(self) -> None:
+        """Prune for ever: after a burst there may be many of them, and nobody who asks for one."""
+        while True:
+            await trio.sleep(limits.IDLE_UPSTREAM_SECONDS)
+            self.prune()
+
     async def connect(self) -> PlainOrTLS:
         """A new connection. Raises :class:`UpstreamError`."""
         try:

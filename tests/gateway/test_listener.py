@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.gateway import relay
+from daemon.gateway import limits, relay
 from daemon.gateway.exchange import Reply, Request
 from daemon.gateway.listener import connection_limit, open_sockets
 from tests.gateway.harness import GET, OK, Gateway, gateway, limit, quick
@@ -32,9 +32,8 @@ async def streaming(gate: Gateway) -> tuple[Peer, Peer]:
 
 @pytest.mark.parametrize("asks", [True, False])
 async def test_one_connection_too_many_is_turned_away_and_then_taken(asks: bool) -> None:
-    async with gateway(most=3, origin=True) as gate:
-        clients = [await gate.client() for _ in range(3)]
-        await eventually(lambda: gate.listener.open_connections == 3)
+    async with gateway(most=3) as gate:
+        clients = [await streaming(gate) for _ in range(3)]
         extra = await gate.client()
         if asks:
             await extra.send(GET)
@@ -42,10 +41,65 @@ async def test_one_connection_too_many_is_turned_away_and_then_taken(asks: bool)
         assert (message.status, message.only("retry-after"), message.only("connection")) == (503, b"5", b"close")
         assert await extra.ending() in ("eof", "reset")
         assert gate.book.codes == ["too_many_connections"]
-        await clients[0].send(GET)
-        assert (await clients[0].response()).status == 200
-        clients[1].close()
+        assert [await client.silent() for client, _ in clients] == [True] * 3
+        clients[1][0].close()
         await eventually(lambda: gate.listener.open_connections == 2)
+        await streaming(gate)
+
+
+@pytest.mark.parametrize("start", [b"", GET[:-1], b"\r\n"], ids=["silent", "half a head", "an empty line"])
+async def test_who_waits_longest_without_a_request_makes_way(start: bytes) -> None:
+    """Else whoever opens as many connections as there may be, and says nothing, keeps everybody out."""
+    async with gateway(most=3, origin=True) as gate:
+        used = await gate.client()
+        await used.send(GET)
+        await used.response()
+        silent = await gate.client()
+        await silent.send(start)
+        other = await gate.client()
+        await eventually(lambda: gate.listener.open_connections == 3)
+        await eventually(lambda: sum(client.waits for client in gate.listener.watch.clients.values()) == 3)
+        await gate.still_serves()
+        words = await silent.rest()
+        assert words.startswith(b"HTTP/1.1 408 ") if start == GET[:-1] else words == b""
+        await gate.still_serves()
+        for client in (used, other):
+            await client.send(GET)
+            assert (await client.response()).status == 200
+        assert gate.book.codes == []
+
+
+async def test_where_all_had_a_request_the_longest_idle_makes_way() -> None:
+    async with gateway(most=2, origin=True) as gate:
+        clients = [await gate.client() for _ in range(2)]
+        for client in clients:
+            await client.send(GET)
+            await client.response()
+        await gate.still_serves()
+        assert await clients[0].rest() == b""
+        await clients[1].send(GET)
+        assert (await clients[1].response()).status == 200
+
+
+async def test_out_of_files_the_silent_ones_make_way() -> None:
+    """The accept loop goes on, and who asks something is answered."""
+    async with gateway(origin=True) as gate:
+        silent = [await gate.client() for _ in range(40)]
+        await eventually(lambda: gate.listener.open_connections == 40)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        client = await gate.client()
+        await client.send(GET)
+        await client.response()
+        with socket.socket() as waiting:
+            waiting.setblocking(False)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (waiting.fileno(), hard))
+            try:
+                waiting.connect_ex(gate.address)
+                await eventually(lambda: gate.listener.open_connections <= 41 - 15)
+                assert await silent[0].rest() == b""
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert "cannot accept a connection" in dict(gate.log.events)
         await gate.still_serves()
 
 
@@ -73,7 +127,7 @@ def test_the_limit_of_connections_follows_the_limit_of_files() -> None:
     try:
         most = connection_limit()
         assert most >= 16
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 2 * most
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= limits.FILES_OF_CONNECTION * most
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.gateway.exchange import Reply, Request
 from daemon.gateway.reading import BadRequest
-from daemon.gateway.replies import head_bytes, informational_bytes, problem, reason, refusal, reply_bytes
+from daemon.gateway.replies import head_bytes, informational_bytes, problem, protected, reason, refusal, reply_bytes
 from protocol.messages import ResponseHead
 
 if TYPE_CHECKING:
@@ -81,9 +81,10 @@ def test_reasons() -> None:
 
 
 def lines(reply: Reply, **how: bool) -> tuple[set[bytes], bytes]:
-    """The lines of an answer but its date, and its body."""
+    """The lines of an answer but its date and what each of ours has, and its body."""
     head, _, body = reply_bytes(reply, **({"head_only": False, "close": False} | how)).partition(b"\r\n\r\n")
-    return {line for line in head.split(b"\r\n") if not line.startswith(b"date: ")}, body
+    theirs = {b"%s: %s" % pair for pair in protected([], https=False)}
+    return {line for line in head.split(b"\r\n") if not line.startswith(b"date: ")} - theirs, body
 
 
 def test_answers_are_written() -> None:

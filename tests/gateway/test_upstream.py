@@ -69,6 +69,8 @@ NONSENSE = {
     "a space before a colon": b"HTTP/1.1 200 OK\r\nX : a\r\n\r\n",
     "a space before a length's colon": b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
     "an empty name": b"HTTP/1.1 200 OK\r\n: a\r\n\r\n",
+    "a status there is not": b"HTTP/1.1 600 OK\r\nContent-Length: 2\r\n\r\nok",
+    "a version there is not": b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "NUL in a value": b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
     "bare CR in a value": b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 2\r\n\r\nok",
     "length and chunked": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -109,7 +111,7 @@ ODD_BUT_READABLE = {
     "no reason": (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", []),
     "the same length twice": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", []),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", []),
-    "a control character": (b"HTTP/1.1 200 OK\r\nX: a\x01\r\nContent-Length: 2\r\n\r\nok", None),
+    "a control character": (b"HTTP/1.1 200 OK\r\nX: a\x01\r\nContent-Length: 2\r\n\r\nok", [(b"x", b"a?")]),
     "beyond ASCII": (b"HTTP/1.1 200 \xc3\xa9\r\nX: \xe9\r\nContent-Length: 2\r\n\r\nok", [(b"x", b"\xe9")]),
 }
 
@@ -121,9 +123,6 @@ async def test_an_odd_answer_becomes_a_regular_one(name: str) -> None:
     async with gateway() as gate:
         client, upstream = await gate.conversation()
         await upstream.send(data)
-        if headers is None:
-            assert b"\r\nx: a\x01\r\n" in await client.head()
-            return
         message = await client.response()
         assert (message.status, message.body) == (200, b"ok")
         assert message.headers == [*headers, (b"content-length", b"2")]

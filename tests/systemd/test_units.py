@@ -125,7 +125,7 @@ def test_the_folder_of_the_settings_is_closed(tmp_path: Path) -> None:
 def test_the_limits_of_the_service_are_those_of_the_code() -> None:
     service = values("cli-server.service")
     assert service["Type"] == ["notify"]
-    assert int(service["LimitNOFILE"][0]) >= 2 * limits.MAX_CONNECTIONS + limits.RESERVED_FILES
+    assert int(service["LimitNOFILE"][0]) >= limits.FILES_OF_CONNECTION * limits.MAX_CONNECTIONS + limits.RESERVED_FILES
     assert int(service["RestartPreventExitStatus"][0]) == cli._WRONG
     seconds = int(service["TimeoutStopSec"][0])
     assert seconds > limits.DRAIN_SECONDS + engine.CHANGE_SECONDS + process._STOP_ALL_SECONDS
