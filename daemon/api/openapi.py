@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -267,9 +267,13 @@ def register_openapi(app: Quart, cookie_name: str) -> None:
     )
     schema.init_app(app)
 
+    @cache  # to make it takes as long as a hundred other answers, and anybody may ask for it
+    def document() -> str:
+        return json.dumps(schema.openapi_provider.schema())
+
     # The document tells nothing that the source does not; clients read it before they sign in.
     @app.get("/api/openapi.json")
     @describe({}, public=True)
     @hide
     async def openapi() -> Response:
-        return Response(json.dumps(schema.openapi_provider.schema()), content_type="application/json")
+        return Response(document(), content_type="application/json")

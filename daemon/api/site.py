@@ -112,6 +112,8 @@ async def _answer(found: Served, caching: str) -> Response:
         response.headers["Content-Encoding"] = found.encoding
     response.set_etag(found.etag)
     await response.make_conditional(request)
+    if response.status_code == 304:  # RFC 9110, section 15.4.5: of a 304 only what caches go by
+        response.headers.pop("Content-Type", None)
     return response
 
 
