@@ -76,6 +76,15 @@ def test_heads_are_written() -> None:
     assert informational_bytes(early) == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
 
 
+@pytest.mark.parametrize("text", [b"a\r\nx: b", b"a\nb", b"a\rb"])
+def test_nothing_leaves_its_line(text: bytes) -> None:
+    """Whoever let a line break through: no answer is better than two."""
+    for phrase, headers in ((text, []), (b"OK", [(b"x", text)]), (b"OK", [(text, b"x")])):
+        with pytest.raises(ValueError, match="line break"):
+            head_bytes(200, phrase, headers)
+    assert head_bytes(200, b"O\x00K", [(b"x", b"a\x1bb\t")]) == b"HTTP/1.1 200 O?K\r\nx: a?b\t\r\n\r\n"
+
+
 def test_reasons() -> None:
     assert (reason(404), reason(299)) == (b"Not Found", b"")
 

@@ -74,7 +74,7 @@ class Secrets:
     def _fields(self, body: bytes | None) -> None:
         try:
             said: Any = json.loads(body or b"null")
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if isinstance(said, dict):
             self.add(*(value for key, value in said.items() if key in _SECRET_FIELDS and isinstance(value, str)))
