@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     )
     from quart_trio import QuartTrio
 
-# The gateway uses none that was idle for 4 s (daemon/wire/limits.py), so that it never meets a closing one. Hypercorn keeps
-# one that the gateway has closed open until this is over: short, or a burst of requests holds files for a minute.
+# The gateway uses none that was idle for 4 s (daemon/wire/limits.py), so that it never meets a closing one. Hypercorn
+# keeps one that the gateway has closed open until this is over: short, or a burst of requests holds files for a minute.
 KEEP_ALIVE_SECONDS = 10.0
 # Twice what the gateway lets pass (32 KiB); its own added headers are below 1 KiB.
 MAX_HEAD = 64 * 1024

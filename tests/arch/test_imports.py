@@ -64,9 +64,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "daemon.api": (
         "backends.base", "daemon.auth", "daemon.browser_headers", "daemon.config", "daemon.cookies", "daemon.db",
-        "daemon.gateway.limits",
-        "daemon.ids", "daemon.pages", "daemon.refusals", "daemon.sandboxes", "daemon.secret", "daemon.signin", "daemon.security_txt",
-        "daemon.store", "daemon.values", "daemon.version",
+        "daemon.gateway.limits", "daemon.ids", "daemon.pages", "daemon.refusals", "daemon.sandboxes", "daemon.secret",
+        "daemon.security_txt", "daemon.signin", "daemon.store", "daemon.values", "daemon.version",
     ),
 }  # fmt: skip
 # Who may see all parts. They are entrances: nobody imports them but the ones above them.
