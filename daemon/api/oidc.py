@@ -27,11 +27,12 @@ from daemon.secret import new_token, token_hash
 from daemon.signin.base import visit
 from daemon.signin.faults import ProviderDown, SignInFault, SignInRefused
 from daemon.signin.places import HOME, safe_next, with_query
-from daemon.store import arrivals, identities, people
+from daemon.store import arrivals, identities
 from daemon.store.arrivals import Rules
 from daemon.store.audit import Target, record_refused
 from daemon.store.identities import ATTEMPT_SECONDS, Attempt
 from daemon.store.invitations import InvitationNotFound
+from daemon.store.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +131,8 @@ async def start_sign_in(wanted: SignInStart, provider: str) -> Response:
         )
     except ProviderDown as error:
         raise _unavailable(chosen, error) from None
+    except SignInRefused:
+        raise Problem(401, "not_signed_in", "Sign in first; the session may have ended.") from None
 
 
 async def _depart(
@@ -295,9 +298,10 @@ def _refused(fault: SignInFault, place: str) -> Response:
 
 
 async def _no_entry(refusal: SignInRefused, place: str) -> Response:
-    """Somebody was not let in, which the audit log tells."""
+    """Somebody was not let in, which the audit log tells: not each time, as coming here costs nobody anything."""
     parts().on_login("wrong")
-    await parts().db.run(people.refuse, guard.client_ip(), None, f"by a provider: {refusal.reason}")
+    reason = f"by a provider: {refusal.reason}"
+    await parts().refusals.note(Refusal("session.refused", reason, ip=guard.client_ip()))
     return _refused(refusal.fault, place)
 
 

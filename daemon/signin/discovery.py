@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,8 @@ FAILURE_SECONDS: Final = 1.0
 # An unknown key is asked for at once, as providers change their keys without a word; but not at the will of whoever
 # makes tokens: so often in so many seconds.
 MOST_FETCHES, FETCHES_SECONDS = 5, 60.0
+
+_PLAIN: Final = re.compile(r"[!-~]+")
 
 Key = dict[str, Any]
 
@@ -71,7 +74,8 @@ def _endpoint(document: Mapping[str, object], name: str) -> str:
     """An endpoint's URL, with its query if it has one; as the issuer, it is https or on this machine."""
     url = document.get(name)
     try:
-        if not isinstance(url, str) or urlsplit(url).fragment:
+        # It goes into a header: parsing would leave out some of what must not be there.
+        if not isinstance(url, str) or urlsplit(url).fragment or not _PLAIN.fullmatch(url):
             raise ValueError
         provider_url(url.partition("?")[0])
     except ValueError:

@@ -60,8 +60,8 @@ def verify(
         raise SignInRefused(fault, f"the ID token's {error.claim} is wrong") from None
     except (ClaimError, JoseError, ValueError, TypeError) as error:
         raise SignInRefused("bad_answer", f"the ID token misses something: {type(error).__name__}") from None
-    if not 0 < len(claims["sub"]) <= MAX_SUBJECT:
-        raise SignInRefused("bad_answer", "the ID token's sub is empty or too long")
+    if not (0 < len(claims["sub"]) <= MAX_SUBJECT and claims["sub"].isprintable()):
+        raise SignInRefused("bad_answer", "the ID token's sub is empty, too long, or no text")
     return claims
 
 

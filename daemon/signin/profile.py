@@ -52,8 +52,13 @@ def plain_text(value: object) -> str | None:
 
 def plain_email(value: object) -> str | None:
     """An e-mail address of the provider's, if it looks like one."""
-    good = isinstance(value, str) and value.isprintable() and email_fault(value) is None
+    good = isinstance(value, str) and value.isprintable() and email_fault(value) is None and not _poses(value)
     return value if good and isinstance(value, str) else None
+
+
+def _poses(email: str) -> bool:
+    """Whether a character is another one's, of ASCII, in lower case: the Kelvin sign is "k" then, and no mailbox's."""
+    return any(any(low.isascii() for low in char.lower()) for char in email if not char.isascii())
 
 
 def allowed_domain(profile: Profile, domains: tuple[str, ...]) -> bool:

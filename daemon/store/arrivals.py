@@ -37,9 +37,11 @@ def check_domain(profile: Profile, rules: Rules) -> None:
         raise SignInRefused("domain_not_allowed", "no verified e-mail address of OIDC_ALLOWED_DOMAINS")
 
 
-def may_join(profile: Profile, registration: Registration, *, first: bool, invited: bool) -> bool:
-    """Whether somebody new gets an account. Whom an OIDC provider knows belongs to it; GitHub knows everybody."""
-    return profile.provider == "oidc" or profile.in_organisation or registration == "open" or first or invited
+def may_join(profile: Profile) -> bool:
+    """Whether somebody new gets an account by who they are. Whom an OIDC provider knows belongs to it; GitHub knows
+    everybody.
+    """
+    return profile.provider == "oidc" or profile.in_organisation
 
 
 def arrive(conn: Connection, profile: Profile, rules: Rules, session: NewSession, invitation: bytes | None) -> None:
@@ -77,19 +79,25 @@ def arrive(conn: Connection, profile: Profile, rules: Rules, session: NewSession
 def _by_email(conn: Connection, profile: Profile, session: NewSession) -> str | None:
     """Link it to the one account with its e-mail address, if both sides are known to be the same person's.
 
-    An account whose address nobody verified may be somebody else's, who waits for its owner to come (decision 16).
+    An account whose address nobody verified may be somebody else's, who waits for its owner to come; and one that this
+    provider knows as another person is theirs, whoever has the address now (decision 16).
     """
     if profile.email is None:
         return None
     rows = conn.execute(
-        "SELECT id, username, email_trusted FROM users WHERE lower(email) = lower(%s) LIMIT 2", (profile.email,)
+        "SELECT id, username, email_trusted AND NOT EXISTS"
+        " (SELECT 1 FROM identities WHERE user_id = users.id AND issuer = %s)"
+        " FROM users WHERE lower(email) = lower(%s) LIMIT 2",
+        (profile.issuer, profile.email),
     ).fetchall()
     if not rows:
         return None
     if len(rows) > 1 or not rows[0][2] or not profile.email_verified:
         raise SignInRefused("email_taken", "an account with this e-mail address is there, and not known to be the same")
     target = Target("user", rows[0][0], rows[0][1])
-    identities.add(conn, Actor(target.id, session.ip), profile, target, "by e-mail address")
+    by_organisation = identities.bound(conn, target.id, profile)
+    actor = Actor(target.id, session.ip)
+    identities.add(conn, actor, profile, target, "by e-mail address", by_organisation=by_organisation)
     return target.id
 
 
@@ -97,7 +105,9 @@ def _join(conn: Connection, profile: Profile, rules: Rules, session: NewSession,
     """A new user."""
     first = people.lock_registration(conn)
     invited = {} if invitation is None else {"invitation": invitations.look(conn, invitation).id}
-    if not may_join(profile, rules.registration, first=first, invited=bool(invited)):
+    # Where organisations are named, the first one, who becomes the admin, is of one of them, too.
+    unbound = rules.registration == "open" or bool(invited) or (first and not rules.organisations)
+    if not (unbound or may_join(profile)):
         fault: SignInFault = "organisation_required" if rules.organisations else "registration_closed"
         raise SignInRefused(fault, "nobody new may come by this provider")
     user = User(new_id(), _free_name(conn, profile), profile.verified_email, is_admin=first or bool(profile.is_admin))
@@ -107,7 +117,7 @@ def _join(conn: Connection, profile: Profile, rules: Rules, session: NewSession,
     )
     actor = Actor(user.id, session.ip)
     # Only who would not have come in otherwise has to stay a member.
-    bound = profile.in_organisation and not (rules.registration == "open" or first or invited)
+    bound = profile.in_organisation and not unbound
     target = Target("user", user.id, user.username)
     identities.add(conn, actor, profile, target, "with the account", by_organisation=bound)
     if invitation is not None:

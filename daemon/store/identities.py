@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from psycopg.errors import ForeignKeyViolation
+
 from daemon.ids import is_id, new_id
 from daemon.signin.faults import SignInRefused
 from daemon.store.audit import Actor, Target, record
@@ -72,7 +74,10 @@ class Known:
 
 
 def begin(conn: Connection, state_hash: bytes, attempt: Attempt, network: str) -> float:
-    """Keep an attempt for ten minutes: 0.0; or seconds until this ``network`` may begin another one."""
+    """Keep an attempt for ten minutes: 0.0; or seconds until this ``network`` may begin another one.
+
+    Raises :class:`SignInRefused` if the session that it is bound to ends in this moment.
+    """
     conn.execute("DELETE FROM sign_in_attempts WHERE expires_at < now()")
     row = conn.execute(
         "SELECT count(*), extract(epoch FROM min(expires_at) - now())::float8 FROM sign_in_attempts WHERE network = %s",
@@ -81,6 +86,14 @@ def begin(conn: Connection, state_hash: bytes, attempt: Attempt, network: str) -
     assert row is not None
     if row[0] >= MOST_PENDING:
         return max(1.0, float(row[1]))
+    try:
+        _keep(conn, state_hash, attempt, network)
+    except ForeignKeyViolation:
+        raise SignInRefused("signed_out", "the session that began it has ended") from None
+    return 0.0
+
+
+def _keep(conn: Connection, state_hash: bytes, attempt: Attempt, network: str) -> None:
     conn.execute(
         "INSERT INTO sign_in_attempts"
         " (state_hash, provider, browser_hash, network, next, session_id, invitation, expires_at)"
@@ -96,7 +109,6 @@ def begin(conn: Connection, state_hash: bytes, attempt: Attempt, network: str) -
             ATTEMPT_SECONDS,
         ),
     )
-    return 0.0
 
 
 def take(conn: Connection, state_hash: bytes) -> Attempt | None:
@@ -161,15 +173,32 @@ def refresh(conn: Connection, profile: Profile, identity_id: str) -> None:
     )
 
 
+def bound(conn: Connection, user_id: str, profile: Profile) -> bool:
+    """Whether one more account at GitHub has to be in an organisation at each sign-in, as the user's first one has.
+
+    Else who leaves the organisation comes back by another account. Raises :class:`SignInRefused` if it is in none.
+    """
+    if profile.provider != "github":
+        return False
+    query = "SELECT 1 FROM identities WHERE user_id = %s AND by_organisation LIMIT 1"
+    if conn.execute(query.encode(), (user_id,)).fetchone() is None:
+        return False
+    if not profile.in_organisation:
+        raise SignInRefused("organisation_required", "another account of a member of GITHUB_ALLOWED_ORGS")
+    return True
+
+
 def link(conn: Connection, actor: Actor, profile: Profile) -> None:
-    """Link an identity to the actor, who asked for it. Raises :class:`SignInRefused` if it is somebody else's."""
+    """Link an identity to the actor, who asked for it. Raises :class:`SignInRefused` if it is not to be theirs."""
     lock(conn, profile)
     known = find(conn, profile)
     if known is None:
         row = conn.execute("SELECT username FROM users WHERE id = %s", (actor.user_id,)).fetchone()
         if row is None:
             raise SignInRefused("signed_out", "the user is gone")
-        add(conn, actor, profile, Target("user", actor.user_id, row[0]), "by the user")
+        by_organisation = bound(conn, actor.user_id, profile)
+        target = Target("user", actor.user_id, row[0])
+        add(conn, actor, profile, target, "by the user", by_organisation=by_organisation)
     elif known.user_id == actor.user_id:
         refresh(conn, profile, known.id)
     else:

@@ -369,7 +369,9 @@ async def test_a_login_at_github_that_somebody_else_takes_over(
     assert (await me(await signed_in(site, github, "github", "countess")))["id"] == first["id"]
 
 
-async def test_who_is_disabled_stays_out(make_site: Callable[..., Bench], issuer: LyingIssuer) -> None:
+async def test_who_is_disabled_stays_out(
+    make_site: Callable[..., Bench], issuer: LyingIssuer, github: GithubStandIn
+) -> None:
     site = make_site()
     await registered(site, "first")
     issuer.person = ADA
@@ -378,7 +380,9 @@ async def test_who_is_disabled_stays_out(make_site: Callable[..., Bench], issuer
     assert fault_of(await Way(site.client(), issuer, "oidc").go()) == "account_disabled"
     # Nor by a new identity with the same address.
     issuer.person = ADA | {"sub": "a-2"}
-    assert fault_of(await Way(site.client(), issuer, "oidc").go()) == "account_disabled"
+    assert fault_of(await Way(site.client(), issuer, "oidc").go()) == "email_taken"
+    github.add(Person(7, "ada", "ada@example.com"))
+    assert fault_of(await Way(site.client(), github, "github").go(login="ada")) == "account_disabled"
     assert len(await site.execute("SELECT 1 FROM identities")) == 1
 
 
