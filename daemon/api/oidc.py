@@ -29,7 +29,6 @@ from daemon.signin.faults import ProviderDown, SignInFault, SignInRefused
 from daemon.signin.places import HOME, safe_next, with_query
 from daemon.store import arrivals, identities
 from daemon.store.arrivals import Rules
-from daemon.store.audit import Target, record_refused
 from daemon.store.identities import ATTEMPT_SECONDS, Attempt
 from daemon.store.invitations import InvitationNotFound
 from daemon.store.refusals import Refusal
@@ -309,8 +308,7 @@ async def _not_linked(refusal: SignInRefused, place: str) -> Response:
     """An identity was not linked to somebody who wanted it."""
     session = await guard.find_session()
     if session is not None:
-        actor, target = guard.actor(), Target("user", session.user.id, session.user.username)
-        await parts().db.run(record_refused, actor, "identity.refused", target, reason=refusal.reason)
+        await parts().refusals.note(Refusal("identity.refused", refusal.reason, guard.actor()))
     return _refused(refusal.fault, place)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from daemon.signin.oidc import OidcProvider
+from tests.api.support import PASSWORD
 from tests.signin.support import Way, fault_of
 from tests.signin.test_arrivals import ADA, audit, identities, me, registered, signed_in
 from tests.standins.github import GithubStandIn, Person
@@ -89,6 +91,30 @@ async def test_a_callback_out_of_nowhere_does_not_blind_the_log(site: Bench, iss
         assert fault_of(await client.get(f"/api/auth/oidc/oidc/callback?code=x&state={state}")) == "expired"
     assert len(await audit(site, "session.refused")) <= 1
     del issuer
+
+
+async def test_a_race_for_the_first_place_has_one_winner(
+    make_site: Callable[..., Bench], issuer: LyingIssuer, github: GithubStandIn
+) -> None:
+    """By passwords and both providers at once: one admin, and no stranger beside them."""
+    site = make_site(registration="first-user")
+    issuer.person = {"sub": "o-1", "preferred_username": "olga"}
+    github.add(Person(1, "gil"))
+    ways = {"oidc": Way(site.client(), issuer, "oidc"), "github": Way(site.client(), github, "github")}
+    callbacks = {name: await way.there(await way.leave(), "gil") for name, way in ways.items()}
+
+    async def register(name: str) -> None:
+        await site.client().post("/api/auth/register", {"username": name, "password": PASSWORD})
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(register, f"pat{number}")
+        for name, way in ways.items():
+            nursery.start_soon(way.back, callbacks[name])
+    found = await site.execute("SELECT username, is_admin FROM users ORDER BY created_at")
+    assert sum(is_admin for _, is_admin in found) == 1
+    # Whom the company's provider knows has an account in any case; of the others only the first.
+    assert len([name for name, _ in found if name != "olga"]) <= 1
 
 
 async def test_a_session_that_ends_while_linking_begins(
