@@ -56,7 +56,9 @@ def arrive(conn: Connection, profile: Profile, rules: Rules, session: NewSession
     identities.lock(conn, profile)
     known = identities.find(conn, profile)
     if known is None:
-        user_id = _by_email(conn, profile, session)
+        stranger = invitation is None and rules.registration != "open" and not may_join(profile)
+        # Who types an address at GitHub, and gets in by nothing else, is not told whether somebody here has it.
+        user_id = None if stranger and not profile.email_verified else _by_email(conn, profile, session)
         if user_id is None:
             _join(conn, profile, rules, session, invitation)
             return

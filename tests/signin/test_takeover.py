@@ -64,6 +64,20 @@ async def test_an_organisations_server_is_set_up_by_one_of_its_members(
     assert (await me(await signed_in(site, github, "github", "ada")))["isAdmin"]
 
 
+async def test_a_stranger_does_not_learn_whose_addresses_are_here(
+    make_site: Callable[..., Bench], github: GithubStandIn
+) -> None:
+    """By typing them at GitHub, one after the other, and verifying none."""
+    site = make_site(registration="closed")
+    await site.execute("INSERT INTO users (id, username, email) VALUES ('aaaaaaaaaaaaaaaa', 'ada', 'ada@example.com')")
+    for address in ("ada@example.com", "nobody@example.com"):
+        github.add(Person(1, "eve", address, verified=False))
+        assert fault_of(await Way(site.client(), github, "github").go(login="eve")) == "registration_closed"
+    # Who has verified it is told what to do.
+    github.add(Person(1, "eve", "ada@example.com"))
+    assert fault_of(await Way(site.client(), github, "github").go(login="eve")) == "email_taken"
+
+
 @pytest.mark.parametrize("subject", [7, ["a"], {"a": 1}, True, "", "x" * 256, "a\0b", "a\nb"])
 async def test_a_subject_that_is_none(site: Bench, issuer: LyingIssuer, subject: Any) -> None:
     issuer.lies.claims = {"sub": subject}
