@@ -32,6 +32,7 @@ from daemon.store.arrivals import Rules
 from daemon.store.identities import ATTEMPT_SECONDS, Attempt
 from daemon.store.invitations import InvitationNotFound
 from daemon.store.refusals import Refusal
+from protocol.addresses import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,11 +280,16 @@ def _visit(provider: base.Provider, state: str) -> Visit:
 
 
 def _other_host() -> str | None:
-    """Where callbacks come to, if the browser is at another host: at the listener's address, say. Ports are no matter,
-    to cookies neither."""
+    """Where callbacks come to, if the browser is at another host of ours: at the listener's address, say. Ports are no
+    matter, to cookies neither.
+
+    A host that is none of ours leads here by a proxy, which may say another: to be sent there would have no end.
+    """
     here = urlsplit(f"//{request.headers.get('Host', '')}").hostname
     base = _redirect_base()
-    return base if here != urlsplit(base).hostname else None
+    there = urlsplit(base).hostname or ""
+    ours = there == parts().settings.base_domain or is_address(there)
+    return base if ours and here != there else None
 
 
 def _go(location: str) -> Response:

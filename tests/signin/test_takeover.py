@@ -9,7 +9,7 @@ import trio
 
 from daemon.signin.oidc import OidcProvider
 from tests.api.support import PASSWORD
-from tests.signin.support import Way, fault_of
+from tests.signin.support import Way, fault_of, query_of
 from tests.signin.test_arrivals import ADA, audit, identities, me, registered, signed_in
 from tests.standins.github import GithubStandIn, Person
 
@@ -76,6 +76,14 @@ async def test_a_stranger_does_not_learn_whose_addresses_are_here(
     # Who has verified it is told what to do.
     github.add(Person(1, "eve", "ada@example.com"))
     assert fault_of(await Way(site.client(), github, "github").go(login="eve")) == "email_taken"
+
+
+async def test_callbacks_by_a_proxy_of_another_name(make_site: Callable[..., Bench], issuer: LyingIssuer) -> None:
+    """The proxy says our own name to us: to be sent to its name again and again would have no end."""
+    site = make_site(oidc_redirect_base_url="https://agents.example.com")
+    location = await Way(site.client(), issuer, "oidc").leave("/w/x")
+    assert location.startswith(f"{issuer.url}/authorize?")
+    assert query_of(location)["redirect_uri"] == "https://agents.example.com/api/auth/oidc/oidc/callback"
 
 
 @pytest.mark.parametrize("subject", [7, ["a"], {"a": 1}, True, "", "x" * 256, "a\0b", "a\nb"])
