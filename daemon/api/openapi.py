@@ -172,10 +172,11 @@ def _camel(name: str) -> str:
 
 
 def _security(described: Description, method: str, route: str) -> list[dict[str, list[str]]]:
-    """Who may use a route: a browser's session, or a token with the scope that it takes."""
-    if described.public:
-        return []
+    """Who may use a route: a browser's session, or a token with the scope that it takes; ``{}`` is nobody at all."""
     scope = scopes.needed(method, route)
+    if described.public:
+        # Nobody is sent to sign in, and a token needs its scope as elsewhere.
+        return [] if scope is None else [{}, {"session": []}, {"token": [scope.value]}]
     return [{"session": []}] if scope is None else [{"session": []}, {"token": [scope.value]}]
 
 

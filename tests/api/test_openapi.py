@@ -72,6 +72,15 @@ async def test_each_operation_is_described(bench: Bench) -> None:
         )
 
 
+async def test_who_may_use_an_operation(bench: Bench) -> None:
+    found = {(method, path): operation["security"] for method, path, operation in operations(await document(bench))}
+    assert found["post", "/api/workspaces"] == [{"session": []}, {"token": ["write"]}]
+    assert found["post", "/api/auth/tokens"] == [{"session": []}]
+    assert found["post", "/api/auth/login"] == []
+    # Whoever is not signed in is sent to sign in; a token needs the scope.
+    assert found["get", "/api/sandboxes/{sandboxId}/open"] == [{}, {"session": []}, {"token": ["open"]}]
+
+
 async def test_the_cookie_is_the_one_in_use(bench: Bench, make_bench: Callable[..., Bench]) -> None:
     scheme = (await document(bench))["components"]["securitySchemes"]["session"]
     assert scheme == {"type": "apiKey", "in": "cookie", "name": "cli_server_session"}
