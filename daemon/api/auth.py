@@ -84,8 +84,8 @@ class RegistrationState(Shape):
 
 
 _CLOSED: Final = {
-    "closed": "Nobody can register on this server. Ask whoever runs it for an account.",
-    "first-user": "This server lets its first user register, and has one. Ask whoever runs it to open registration.",
+    "closed": "Nobody can register on this server without an invitation. Ask somebody who uses it for one.",
+    "first-user": "This server lets its first user register, and has one. Ask somebody who uses it for an invitation.",
 }
 
 
