@@ -35,7 +35,7 @@ describe("an entry of the audit log", () => {
     [{ action: "session.refused", actor: null, target: null }, "A sign-in was refused"],
     [
       { action: "identity.linked", target: user, detail: { provider: "github", as: "bob-hub", how: "x" } },
-      "bob-hub at github signs in bob from now on",
+      "bob-hub at GitHub signs in bob from now on",
     ],
     [{ action: "access.refused", outcome: "refused" }, "ada was refused a request on alpha"],
     [{ action: "access.refused", outcome: "refused", target: null }, "ada was refused a request"],
@@ -50,6 +50,11 @@ describe("an entry of the audit log", () => {
         detail: { invitation: "i1", role: "guest", made_by: "bob" },
       },
       "ada joined team as guest by a link of bob",
+    ],
+    [{ action: "member.added", target: user, detail: { role: "guest" } }, "ada added bob to team as guest"],
+    [
+      { action: "member.added", target: user, detail: { role: "guest", invited_by: "ada" } },
+      "bob is a member of team now, as guest",
     ],
     [{ actor: { id: "u1", username: "" } }, "u1 deleted sandbox alpha"],
     [{ actor: null }, "The server deleted sandbox alpha"],
@@ -102,6 +107,19 @@ describe("what else is known", () => {
       ["for 3 people", "until 2026-02-01"],
     ],
     [{ action: "user.registered", target: user, detail: { invitation: "i1" } }, ["by an invitation"]],
+    [
+      {
+        action: "member.added",
+        target: user,
+        detail: { role: "guest", invitation: "i1", invited_by: "ada" },
+      },
+      ["by an invitation of ada"],
+    ],
+    [{ action: "user.registered", target: user, detail: { provider: "oidc" } }, ["with OIDC"]],
+    [
+      { action: "user.admin_granted", actor: null, target: user, detail: { by: "the provider's groups" } },
+      ["by the provider's groups"],
+    ],
     [
       { action: "access.refused", detail: { request: "DELETE /api/x", reason: "not allowed", token: "t1" } },
       ["DELETE /api/x", "not allowed", "by an API token"],

@@ -154,6 +154,9 @@ export function sentenceOf(entry: AuditEntry, workspaceName: string | undefined)
 
 function templateOf(entry: AuditEntry): string | null {
   if (!Object.hasOwn(ACTIONS, entry.action)) return null;
+  // By an invitation they added themselves.
+  if (entry.action === "member.added" && "invited_by" in entry.detail)
+    return "{target} is a member of {workspace} now, as {role}";
   const { sentence, without } = ACTIONS[entry.action];
   return entry.target === null ? (without ?? sentence) : sentence;
 }
@@ -162,10 +165,15 @@ function namesOf(entry: AuditEntry, workspaceName: string | undefined): Record<s
   const { actor, target, workspaceId, detail } = entry;
   return {
     ...detail,
+    ...(detail.provider !== undefined && { provider: providerInWords(detail.provider) }),
     ...(actor && { actor: actor.username === "" ? actor.id : actor.username }),
     ...(target && { target: target.name }),
     workspace: workspaceName ?? (workspaceId === null ? "a workspace" : `workspace ${workspaceId}`),
   };
+}
+
+function providerInWords(id: string): string {
+  return { github: "GitHub", oidc: "OIDC" }[id] ?? id;
 }
 
 /** What a newer server knows and this page does not, as it is. */
@@ -192,7 +200,14 @@ export function notesOf(entry: AuditEntry): string[] {
     if (name === "how") return [text];
     if (name === "until") return [`until ${text}`];
     if (name === "uses") return [text === "1" ? "for 1 person" : `for ${text} people`];
-    if (name === "invitation") return kindOf(entry.action) === "invitation" ? [] : ["by an invitation"];
+    // Who made it stands beside it where that is known.
+    if (name === "invitation")
+      return kindOf(entry.action) === "invitation" || "invited_by" in entry.detail
+        ? []
+        : ["by an invitation"];
+    if (name === "invited_by") return [`by an invitation of ${text}`];
+    if (name === "provider") return [`with ${providerInWords(text)}`];
+    if (name === "by") return [`by ${text}`];
     if (name === "token") return ["by an API token"];
     if (name === "further") return [`further refusals are ${text}`];
     if (name === "role") return [`was ${text}`];
