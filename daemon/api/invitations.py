@@ -40,6 +40,7 @@ T = TypeVar("T")
 blueprint = Blueprint("invitations", __name__)
 
 PREFIX: Final = "clisi_"  # by which logs know a secret of ours
+INVITE_PAGE: Final = "/invite"  # of the web UI, which keeps the secret while its tab is away at a provider
 LONGEST: Final = 100  # characters of a secret; ours have 49
 _DEFAULT: Final = "7d"  # a week: people on holiday come back
 _LEAST: Final = 600.0  # ten minutes: it is sent, seen and clicked
@@ -133,7 +134,7 @@ async def create_invitation(wanted: NewInvitation, workspace_id: str) -> Respons
             f"This workspace has {store.MOST_OPEN} open invitations, which is the most; none was made. Revoke some."
         )
         raise Problem(409, "too_many_invitations", detail) from None
-    url = f"{parts().settings.main_origin}/invite#{secret}"
+    url = f"{parts().settings.main_origin}{INVITE_PAGE}#{secret}"
     return answer(MadeInvitation(**dict(_shape(row)), url=url), 201)
 
 

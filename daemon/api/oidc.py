@@ -16,7 +16,7 @@ from quart import Blueprint, Response, request
 
 from daemon import cookies
 from daemon.api import guard
-from daemon.api.invitations import LONGEST, check_invitation
+from daemon.api.invitations import INVITE_PAGE, LONGEST, check_invitation
 from daemon.api.openapi import Answer, describe, takes
 from daemon.api.parts import parts
 from daemon.api.problems import Problem, too_many_attempts
@@ -26,7 +26,7 @@ from daemon.pages.layout import HEADERS, Content, Link, html
 from daemon.secret import new_token, token_hash
 from daemon.signin.base import visit
 from daemon.signin.faults import ProviderDown, SignInFault, SignInRefused
-from daemon.signin.places import HOME, safe_next, with_query
+from daemon.signin.places import HOME, MOST, safe_next, with_query
 from daemon.store import arrivals, identities
 from daemon.store.arrivals import Rules
 from daemon.store.identities import ATTEMPT_SECONDS, Attempt
@@ -47,7 +47,6 @@ blueprint = Blueprint("oidc", __name__)
 
 _BASE: Final = "/api/auth/oidc/<provider>"
 RETRY_SECONDS: Final = 5  # a provider that restarts is back within some seconds
-_MOST_PLACE: Final = 2048  # characters of a "next", as daemon.signin.places has it
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # as daemon.secret.new_token makes them
 _LONGEST_CODE: Final = 4096  # characters; some providers send what they know, signed
 
@@ -68,7 +67,7 @@ class Providers(Shape):
 class SignInStart(Body):
     """What a sign-in is for: to link an identity to the account that is signed in, or to come by an invitation."""
 
-    next: Annotated[str, StringConstraints(max_length=_MOST_PLACE)] | None = None
+    next: Annotated[str, StringConstraints(max_length=MOST)] | None = None
     link: bool = False
     invitation: Annotated[str, StringConstraints(max_length=LONGEST)] | None = None
 
@@ -106,7 +105,7 @@ async def sign_in_with_provider(provider: str) -> Response:
     try:
         return await _depart(chosen, place, lambda location: _go(location))
     except ProviderDown as error:
-        return _down(chosen, place, error)
+        return _down(chosen, _login(chosen, place), error)
     except Problem as problem:
         if problem.status == 429 and guard.page_load():
             return _refused("too_many_attempts", place)
@@ -176,15 +175,15 @@ async def _depart(
 async def finish_sign_in(provider: str) -> Response:
     """Come back from a provider."""
     chosen = _provider(provider)
-    place, linking = HOME, False
+    place, again, linking = HOME, HOME, False
     try:
         attempt = await _attempt(chosen)
-        place, linking = attempt.next, attempt.session_id is not None
+        place, again, linking = attempt.next, _again(chosen, attempt), attempt.session_id is not None
         code = _code()
         profile = await chosen.profile(_visit(chosen, request.args.get("state", "")), code, request.args.get("iss"))
         response = await (_link(attempt, profile) if linking else _arrive(attempt, profile))
     except ProviderDown as error:
-        return _down(chosen, place, error)
+        return _down(chosen, again, error)
     except InvitationNotFound:
         return await _no_entry(SignInRefused("invitation_not_found", "the invitation is not good any more"), place)
     except SignInRefused as refusal:
@@ -220,10 +219,8 @@ def _code() -> str:
 
 async def _arrive(attempt: Attempt, profile: Profile) -> Response:
     """Sign in."""
-    settings = parts().settings
     session, token = guard.new_session()
-    rules = Rules(settings.registration, settings.oidc_allowed_domains, settings.github_allowed_orgs)
-    await parts().db.run(arrivals.arrive, profile, rules, session, attempt.invitation)
+    await parts().db.run(arrivals.arrive, profile, _rules(), session, attempt.invitation)
     parts().on_login("ok")
     response = _go(attempt.next)
     response.headers.add("Set-Cookie", guard.session_cookie(token))
@@ -235,9 +232,7 @@ async def _link(attempt: Attempt, profile: Profile) -> Response:
     session = await guard.find_session()
     if session is None or session.session_id != attempt.session_id:
         raise SignInRefused("signed_out", "the session that began it is not this browser's")
-    settings = parts().settings
-    rules = Rules(settings.registration, settings.oidc_allowed_domains, settings.github_allowed_orgs)
-    arrivals.check_domain(profile, rules)
+    arrivals.check_domain(profile, _rules())
     await parts().db.run(identities.link, guard.actor(), profile)
     return _go(attempt.next)
 
@@ -267,6 +262,11 @@ def _provider(provider: str) -> base.Provider:
     if found is None:
         raise Problem(404, "provider_not_found", "This server has no such way to sign in.")
     return found
+
+
+def _rules() -> Rules:
+    settings = parts().settings
+    return Rules(settings.registration, settings.oidc_allowed_domains, settings.github_allowed_orgs)
 
 
 def _redirect_base() -> str:
@@ -324,12 +324,23 @@ def _unavailable(provider: base.Provider, error: ProviderDown) -> Problem:
     return Problem(503, "provider_unavailable", detail, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
-def _down(provider: base.Provider, place: str, error: ProviderDown) -> Response:
+def _login(provider: base.Provider, place: str) -> str:
+    return with_query(f"/api/auth/oidc/{provider.id}/login", next=place)
+
+
+def _again(provider: base.Provider, attempt: Attempt) -> str:
+    """Where to begin anew what was broken off. Of linking, and of an invitation, it is the page they were begun on:
+    the address of a sign-in would make another account."""
+    if attempt.session_id is not None:
+        return attempt.next
+    return _login(provider, attempt.next) if attempt.invitation is None else INVITE_PAGE
+
+
+def _down(provider: base.Provider, again: str, error: ProviderDown) -> Response:
     """The 503: a page for people, a problem for programs."""
     problem = _unavailable(provider, error)
     if not guard.page_load():
         raise problem
-    again = with_query(f"/api/auth/oidc/{provider.id}/login", next=place)
     page = Content(
         title=f"{provider.name} does not answer",
         word="Not available",

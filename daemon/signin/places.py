@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import unquote, urlencode, urlsplit
 
 HOME: Final = "/"
-_MOST: Final = 2048  # characters; it is kept until the browser comes back, and our own longest are some hundred
+MOST: Final = 2048  # characters; it is kept until the browser comes back, and our own longest are some hundred
 # What a browser might read otherwise than we do: backslashes, blanks, control characters, anything beyond ASCII.
 _PLAIN: Final = re.compile(r"/[!-\[\]-~]*")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -18,7 +18,7 @@ _OPENING: Final = re.compile(r"/api/sandboxes/[a-z0-9]+/open")
 
 def safe_next(wanted: str | None) -> str:
     """``wanted`` if it is a path on this site that leads to a page; else the first page."""
-    if wanted is None or len(wanted) > _MOST or not _PLAIN.fullmatch(wanted):
+    if wanted is None or len(wanted) > MOST or not _PLAIN.fullmatch(wanted):
         return HOME
     path = re.split(r"[?#]", wanted, maxsplit=1)[0]
     # Whoever decodes the path before looking at it, or after, finds the same.

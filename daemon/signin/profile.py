@@ -25,7 +25,7 @@ _NUMBERED: Final = 100  # names with a number that are tried; the hundred-and-fi
 class Profile:
     """A person as a provider knows them. ``email`` is believed only with ``email_verified``.
 
-    ``groups`` is ``None`` where the provider does not say who is an admin. ``in_organisation``: of GITHUB_ALLOWED_ORGS.
+    ``is_admin`` is ``None`` where the provider does not decide it. ``in_organisation``: of GITHUB_ALLOWED_ORGS.
     """
 
     provider: ProviderId

@@ -272,10 +272,17 @@ def test_a_provider_that_goes_away_in_the_middle_and_comes_back(
     server, provider, github = world
     visitor = server.visitor()
     callback = pass_through(leave(visitor, place="/w/x"), person(provider, "mina"))
+    linker = server.visitor()
+    come(linker, person(provider, "milo"))
+    linking = linker.api("POST", "/api/auth/oidc/oidc/start", {"link": True, "next": "/account/sign-in"})
+    link = pass_through(linking["location"], person(provider, "milo-elsewhere"))
     provider.stop()
     answer = back(visitor, callback)
     assert (answer.status, b"Acme does not answer" in answer.body) == (503, True)
     assert b"/api/auth/oidc/oidc/login?next=%2Fw%2Fx" in answer.body, "try again"
+    answer = back(linker, link)
+    assert (answer.status, b'href="/account/sign-in"' in answer.body) == (503, True)
+    assert b"/oidc/login" not in answer.body, "it would not link, but make another account"
     # The other one is not concerned, nor is who is signed in.
     github.add(Person(5, "mina-at-github"))
     other = server.visitor()
