@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Final
@@ -61,11 +62,17 @@ class Place:
         """Wait until it runs and answers."""
         deadline = time.monotonic() + BACK_SECONDS
         host = f"oc-{sandbox_id}.localhost"
-        while self.visitor.request("GET", host, "/global/health").status != 200:
+        while not self._answers(host):
             row = self.visitor.api("GET", f"/api/sandboxes/{sandbox_id}")
             assert time.monotonic() < deadline, row
             time.sleep(0.1)
         assert self.visitor.status(sandbox_id) == "running"
+
+    def _answers(self, host: str) -> bool:
+        """A request is cut if its sandbox turns out to be gone while it waits."""
+        with suppress(ConnectionError):
+            return self.visitor.request("GET", host, "/global/health").status == 200
+        return False
 
     def delete(self, *sandboxes: str) -> None:
         """Delete them, and wait until nothing of them is left on the engine."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,6 +213,9 @@ def test_revocation_cuts_live_streams_within_a_second(running: Product, streams:
     assert member.request("GET", f"oc-{sandbox}.{DOMAIN}", "/dump").status == 403
 
     owner.api("PUT", f"{members}/{me}", {"role": "developer"})
+    deadline = time.monotonic() + 10
+    while member.request("GET", f"oc-{sandbox}.{DOMAIN}", "/dump").status != 200:
+        assert time.monotonic() < deadline, "a right that was given back"
     stream = streams.enter_context(open_stream(member, sandbox))
     owner.api("DELETE", f"{members}/{me}")
     assert is_cut(stream)

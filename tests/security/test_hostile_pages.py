@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.security.stage import ATTACK, ORIGINS
 
@@ -197,8 +198,21 @@ def context(stage: Stage) -> BrowserContext:
     """The victim's browser: she is signed in, and has opened both sandboxes."""
     made = stage.context(stage.victim)
     for box in (stage.box, stage.other):
-        made.new_page().goto(stage.at(f"oc-{box}") + "/dump")
+        _go(made.new_page(), stage.at(f"oc-{box}") + "/dump")
     return made
+
+
+def _go(page: Page, url: str) -> None:
+    """Chromium gives up what it loads when the machine gets another network, as with each container of other tests."""
+    for _ in range(5):
+        try:
+            page.goto(url)
+        except PlaywrightError as error:
+            if "ERR_NETWORK_CHANGED" not in str(error):
+                raise
+        else:
+            return
+    page.goto(url)
 
 
 def still_her(stage: Stage, context: BrowserContext) -> bool:

@@ -5,17 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from daemon.signin.providers import make_providers
 from tests.api.conftest import make_bench  # noqa: F401 - the fixture
 from tests.api.support import make_settings
 from tests.standins.github import GithubStandIn
 from tests.standins.lying_issuer import LyingIssuer
+from tests.support.chromium import chromium
+from tests.web.conftest import MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from playwright.sync_api import Browser
+
     from tests.api.support import Bench
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for a file."""
+    expect.set_options(timeout=MILLISECONDS)
+    with chromium() as made:
+        yield made
 
 
 @pytest.fixture

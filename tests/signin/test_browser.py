@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from tests.signin.provider import OidcProvider, oidc_provider
 from tests.standins.github import GithubStandIn, Person
 from tests.support.product import Product, free_port
-from tests.web.conftest import MILLISECONDS, PASSWORD, browser, look, make_product  # noqa: F401 - the fixture
+from tests.web.conftest import MILLISECONDS, PASSWORD, look, make_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +74,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture
-def visit(world: World, browser: Browser) -> Iterator[Callable[..., Page]]:  # noqa: F811
+def visit(world: World, browser: Browser) -> Iterator[Callable[..., Page]]:
     """``visit("/login")``: a page in a browser of its own. At the end there must have been no complaint."""
     pages: list[Page] = []
     complaints: list[str] = []

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from tests.standins.lying_issuer import Lies, LyingIssuer
 from tests.support.chromium import artifact
 from tests.support.rows import database
-from tests.web.conftest import MILLISECONDS, browser, look, make_product  # noqa: F401 - the fixture
+from tests.web.conftest import MILLISECONDS, look, make_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture
-def page(world: World, browser: Browser) -> Iterator[Page]:  # noqa: F811
+def page(world: World, browser: Browser) -> Iterator[Page]:
     """The sign-in page, on the way to another one."""
     context = browser.new_context(viewport={"width": 1280, "height": 740})
     context.set_default_timeout(MILLISECONDS)
