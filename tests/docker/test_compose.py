@@ -63,7 +63,9 @@ def prompt(visitor: Visitor, sandbox_id: str) -> str:
     """What the model says to a greeting, by way of opencode and the server's proxy."""
     host = visitor.open(sandbox_id)
     headers = {"Content-Type": "application/json"}
-    session = visitor.request("POST", host, "/session", body=b"{}", headers=headers).json()["id"]
+    made = visitor.request("POST", host, "/session", body=b"{}", headers=headers)
+    assert made.status == 200, made.body
+    session = made.json()["id"]
     model = {"providerID": "anthropic", "modelID": "claude-sonnet-4-5"}
     body = json.dumps({"parts": [{"type": "text", "text": "hello"}], "model": model}).encode()
     answer = visitor.request("POST", host, f"/session/{session}/message", body=body, headers=headers, seconds=60)
@@ -116,6 +118,12 @@ def test_a_sandbox_from_its_creation_to_its_end(server: Composition) -> None:
     server.up()
     assert state(sandbox) == before, "and with the next one"
     assert visitor.status(sandbox) == "running"
+    host, deadline = visitor.open(sandbox), time.monotonic() + 30
+    while (
+        visitor.request("GET", host, "/global/health").status != 200
+    ):  # it joins the networks when it is ready already
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert ANSWER in prompt(visitor, sandbox), "which is in the workspace's network again"
 
     installation = server.installation

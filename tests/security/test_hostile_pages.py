@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Error as PlaywrightError
 
-from tests.security.stage import ATTACK, ORIGINS
+from tests.security.stage import ATTACK, ORIGINS, go
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -198,27 +197,14 @@ def context(stage: Stage) -> BrowserContext:
     """The victim's browser: she is signed in, and has opened both sandboxes."""
     made = stage.context(stage.victim)
     for box in (stage.box, stage.other):
-        _go(made.new_page(), stage.at(f"oc-{box}") + "/dump")
+        go(made.new_page(), stage.at(f"oc-{box}") + "/dump")
     return made
-
-
-def _go(page: Page, url: str) -> None:
-    """Chromium gives up what it loads when the machine gets another network, as with each container of other tests."""
-    for _ in range(5):
-        try:
-            page.goto(url)
-        except PlaywrightError as error:
-            if "ERR_NETWORK_CHANGED" not in str(error):
-                raise
-        else:
-            return
-    page.goto(url)
 
 
 def still_her(stage: Stage, context: BrowserContext) -> bool:
     """Whether the victim's browser is signed in as the victim."""
     page = context.new_page()
-    page.goto(stage.origin + "/theme.js")
+    go(page, stage.origin + "/theme.js")
     me = page.evaluate("fetch('/api/auth/me').then(answer => answer.json())")
     return bool(me.get("username") == "victim")
 
@@ -355,7 +341,7 @@ class TestReadsNothing:
 
 def test_a_page_that_we_open_does_not_hold_us(stage: Stage, context: BrowserContext) -> None:
     page = context.new_page()
-    page.goto(stage.origin + "/")
+    go(page, stage.origin + "/")
     # What is no trustworthy origin has no Cross-Origin-Opener-Policy; our links there say so themselves.
     features = "" if stage.trustworthy else "noopener"
     with context.expect_page() as popup:
@@ -400,10 +386,10 @@ def test_a_service_worker_reaches_its_own_host_only(stage: Stage, context: Brows
     page.wait_for_function("navigator.serviceWorker.controller !== null")
 
     visit = context.new_page()
-    visit.goto(f"{stage.origin}/api/sandboxes/{stage.box}/open?next=/x")
+    go(visit, f"{stage.origin}/api/sandboxes/{stage.box}/open?next=/x")
     assert visit.title() == "hijacked", "it does answer for its own host"
     for url in (f"{stage.origin}/", other + ATTACK, stage.at(f"{stage.port}-{stage.box}") + ATTACK):
-        visit.goto(url)
+        go(visit, url)
         assert visit.title() != "hijacked"
     assert still_her(stage, context)
     seen = page.evaluate(
