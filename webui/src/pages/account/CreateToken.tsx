@@ -5,7 +5,8 @@ import { meQuery } from "@/api/queries";
 import { useCreateToken } from "@/api/token-acts";
 import { Button } from "@/ui/Button";
 import { Dialog } from "@/ui/Dialog";
-import { SelectField, TextField } from "@/ui/Field";
+import { ExpiryField } from "@/ui/ExpiryField";
+import { TextField } from "@/ui/Field";
 import { Notice } from "@/ui/Notice";
 import styles from "./Account.module.css";
 import { NewSecret } from "./NewSecret";
@@ -65,18 +66,12 @@ export function CreateToken({ onClose }: { onClose: () => void }) {
           hint="What uses it, such as “nightly build”."
         />
         <ScopeBoxes chosen={scopes} onChoose={setScopes} isAdmin={isAdmin} error={wrong("scopes")} />
-        <SelectField
-          label="Expires after"
+        <ExpiryField
+          lifetimes={LIFETIMES}
           value={expiresIn}
-          onChange={(event) => setExpiresIn(event.target.value)}
+          onChange={setExpiresIn}
           error={wrong("expiresIn")}
-        >
-          {LIFETIMES.map(([value, label]) => (
-            <option key={value} value={value}>
-              {label}
-            </option>
-          ))}
-        </SelectField>
+        />
       </form>
       {elsewhere && <Notice tone="bad">{wordsOf(create.error)}</Notice>}
     </Dialog>

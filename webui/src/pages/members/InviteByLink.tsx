@@ -6,6 +6,7 @@ import type { Role } from "@/api/roles.gen";
 import type { Workspace } from "@/api/schema.gen";
 import { Button } from "@/ui/Button";
 import { Dialog } from "@/ui/Dialog";
+import { ExpiryField } from "@/ui/ExpiryField";
 import { SelectField, TextField } from "@/ui/Field";
 import { Notice } from "@/ui/Notice";
 import { InviteLink } from "./InviteLink";
@@ -67,18 +68,12 @@ export function InviteByLink({ workspace, onClose }: InviteByLinkProps) {
             </option>
           ))}
         </SelectField>
-        <SelectField
-          label="Expires after"
+        <ExpiryField
+          lifetimes={LIFETIMES}
           value={expiresIn}
-          onChange={(event) => setExpiresIn(event.target.value)}
+          onChange={setExpiresIn}
           error={wrong("expiresIn")}
-        >
-          {LIFETIMES.map(([value, label]) => (
-            <option key={value} value={value}>
-              {label}
-            </option>
-          ))}
-        </SelectField>
+        />
         <TextField
           label="How many people may use it"
           type="number"
