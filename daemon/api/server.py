@@ -2,23 +2,32 @@
 
 Hypercorn 0.18 on Trio is not fit for the open network: a WebSocket upgrade with one more byte behind it ends the server
 whatever the application answers, and it takes both kinds of framing at once. The gateway never lets it see an upgrade,
-or a byte that the gateway did not write. It is supervised all the same.
+or a byte that the gateway did not write. And its accept loop lets one connection end all others: an answer that meets
+the close of its own connection is enough, as where the gateway leaves because a body breaks the rules. So the loop is
+ours, and Hypercorn speaks on each connection.
 """
 
 from __future__ import annotations
 
 import logging
 import stat
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hypercorn.typing import (
+        AppWrapper,
         ASGIFramework,
         ASGIReceiveCallable,
         ASGIReceiveEvent,
@@ -27,6 +36,8 @@ if TYPE_CHECKING:
         Scope,
     )
     from quart_trio import QuartTrio
+
+log = structlog.get_logger(__name__)
 
 # The gateway uses none that was idle for 4 s (daemon/wire/limits.py), so that it never meets a closing one. Hypercorn
 # keeps one that the gateway has closed open until this is over: short, or a burst of requests holds files for a minute.
@@ -93,7 +104,8 @@ def _undisturbed(app: QuartTrio) -> ASGIFramework:
             ending = event["type"] == "http.response.body" and not event["more_body"]
             if event["type"] == "http.response.start" and unread:
                 event["headers"] = [*event["headers"], (b"connection", b"close")]
-            await send(event)
+            with suppress(trio.BusyResourceError):  # it is being closed in this moment; nobody waits for the rest
+                await send(event)
 
         async def receiving() -> ASGIReceiveEvent:
             nonlocal unread
@@ -114,7 +126,7 @@ async def serve_api(
     socket_path: Path,
     *,
     shutdown: trio.Event | None = None,
-    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled, or until ``shutdown`` and then for at most 5 s more. Started once it listens.
 
@@ -122,10 +134,29 @@ async def serve_api(
     may be served again afterwards.
     """
     _make_way(socket_path)
-    await serve(
-        _undisturbed(app),
-        server_config(socket_path),
-        shutdown_trigger=None if shutdown is None else shutdown.wait,
-        task_status=task_status,
-        mode="asgi",
-    )
+    config = server_config(socket_path)
+    (sock,) = config.create_sockets().insecure_sockets
+    sock.listen(BACKLOG)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    context = WorkerContext(None)
+    handler = partial(_connection, wrap_app(_undisturbed(app), config.wsgi_max_body_size, "asgi"), config, context)
+    async with trio.open_nursery() as connections, listener:
+        async with trio.open_nursery() as intake:
+            intake.start_soon(partial(trio.serve_listeners, handler, [listener], handler_nursery=connections))
+            task_status.started()
+            if shutdown is None:
+                await trio.sleep_forever()
+            else:
+                await shutdown.wait()
+            intake.cancel_scope.cancel()
+        await context.terminated.set()  # idle connections close at once
+        connections.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
+
+
+async def _connection(app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+    try:
+        await TCPServer(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]  # it takes both
+    except* trio.BusyResourceError:
+        pass  # an answer met the close
+    except* Exception:
+        log.exception("a connection to the api failed")

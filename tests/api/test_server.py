@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -190,3 +191,25 @@ async def test_an_orderly_end_does_not_wait_for_idle_connections(bench: Bench, s
         began = trio.current_time()
         shutdown.set()
     assert trio.current_time() - began < GRACE_SECONDS
+
+
+async def test_an_answer_that_meets_the_close_of_its_connection(
+    bench: Bench, socket_path: Path, nursery: trio.Nursery
+) -> None:
+    """The gateway leaves where a body breaks the rules. In Hypercorn's own loop that ended the server for everybody."""
+    tries = 300  # which task comes first is chance; without our loop one in some forty ended it
+    await nursery.start(serve_api, bench.app, socket_path)
+    stays = await trio.open_unix_socket(str(socket_path))
+    head = b"GET /api/auth/me HTTP/1.1\r\nHost: localhost\r\n"
+    with trio.fail_after(30):
+        for _ in range(tries):
+            async with await trio.open_unix_socket(str(socket_path)) as stream:
+                with suppress(trio.BrokenResourceError):
+                    await stream.send_all(head + b"Transfer-Encoding: chunked\r\n\r\n")
+                    await stream.send_all(b"nonsense\r\n")
+                    async for _piece in stream:
+                        pass
+        await stays.send_all(head + b"\r\n")
+        assert (await stays.receive_some(65536)).startswith(b"HTTP/1.1 401")
+    await stays.aclose()
+    nursery.cancel_scope.cancel()
