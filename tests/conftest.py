@@ -109,6 +109,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
     "systemd": (lambda: find_program("systemd-analyze") is not None, "apt-get install systemd"),
     "oidc-provider": (lambda: (ROOT / ".cache" / "oidc-provider" / ".installed").is_file(), "make setup"),
     "autobahn": (lambda: (ROOT / ".cache" / "autobahn" / "suite").is_dir(), "make setup"),
+    "helm": (lambda: (ROOT / ".cache" / "helm" / ".installed").is_file(), "make setup"),
     "docker": (_docker_works, "apt-get install docker.io, start it, and let this user use its socket"),
     "images": (_images_built, "make images"),
     "docker-compose": (lambda: find_compose() is not None, "apt-get install docker-compose"),

@@ -38,7 +38,7 @@ def entries(name: str) -> dict[str, Requirement]:
 
 
 def test_the_locks_are_those_that_are_written() -> None:
-    assert set(LOCKS) == {*lock.LOCKS, "autobahn-suite"}
+    assert set(LOCKS) == {*lock.LOCKS, "autobahn-suite", "helm"}
     for name in LOCKS:
         assert entries(name)
 
