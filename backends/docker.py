@@ -78,6 +78,7 @@ class DockerBackend:
         self._boxes = Boxes(self._engine, options, names, stop_grace)
         self._ports = ServedPorts(self._engine, OPENCODE_PORT)
         self._start_timeout = start_timeout
+        self._settling, self._settled = trio.Lock(), False
         self._slots: dict[str, _Slot] = {}
 
     @property
@@ -99,7 +100,7 @@ class DockerBackend:
         unready = Outage(log, "the Docker engine is not ready", "the Docker engine is ready")
         while True:
             try:
-                await self._networks.settle()
+                await self._settle()
                 for box in await self._boxes.all():
                     if not box.sandbox_id:  # it measured a disk for a daemon that was killed
                         await self._boxes.remove(box.id)
@@ -115,8 +116,16 @@ class DockerBackend:
         except BackendError as error:  # the first start asks again
             log.warning("sandboxes cannot be started yet", reason=str(error))
 
+    async def _settle(self) -> None:
+        """Stand in the networks again, once."""
+        async with self._settling:
+            if not self._settled:
+                await self._networks.settle()
+                self._settled = True
+
     async def check(self) -> None:
-        """See :class:`backends.base.Backend`: the engine answers, has the runtime and the image."""
+        """See :class:`backends.base.Backend`: the engine answers, has the runtime and the image; we reach sandboxes."""
+        await self._settle()
         if self._options.runtime is not None:
             await self._require_runtime(self._options.runtime)
         await self._image.require()

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.conftest import ROOT, find_compose
+from tests.support import leaks
+from tests.support.leaks import Secrets, Watched
 from tests.support.product import free_port
 from tests.support.visitor import Visitor
 
@@ -27,6 +29,7 @@ SOCKET = "/var/run/docker.sock"
 LABEL = "cli-server.installation"
 COMMAND_SECONDS = 100.0  # of one command to the engine; starting all of it took 15 s
 READY_SECONDS = 60.0
+KEY = "/var/lib/cli-server/secret.key"  # in the server's container
 _NUMBERS = itertools.count()
 
 
@@ -57,6 +60,9 @@ class Composition:
     name: str = field(default_factory=lambda: f"cli-server-test-{os.getpid()}-{next(_NUMBERS)}")
     password: str = field(default_factory=lambda: secrets.token_hex(16))
     key: str = "operators-key-of-a-test"
+    secrets: Secrets = field(default_factory=Secrets)  # which must not be in what the containers say
+    said: str = ""  # by containers that are gone
+    gone: bool = False
 
     def prepare(self) -> None:
         """Write the settings and the secrets."""
@@ -80,9 +86,14 @@ class Composition:
             path = self.folder / "secrets" / name
             path.write_text(value + "\n")
             path.chmod(0o644)  # the containers' users are others than ours
+        self.secrets.add(self.password, self.key, database)
+        name = f"a container of the composition {self.name}"
+        leaks.watch(Watched(name, self.secrets, lambda: self.said, lambda: self.gone, self.folder / "secret.key"))
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """``docker compose …``; what it says."""
+        if arguments[0] in ("down", "rm"):
+            self._remember()
         return _run([*self._command, *arguments], check=check)
 
     def shell(self, script: str, folder: Path) -> None:
@@ -132,9 +143,14 @@ class Composition:
         """Everything that the containers have said."""
         return self.run("logs", "--no-color", check=False)
 
+    def _remember(self) -> None:
+        """What the containers have said goes with them, and so does the key by which secrets are derived."""
+        self.said += self.logs
+        docker("cp", f"{self.container('cli-server')}:{KEY}", str(self.folder / "secret.key"), check=False)
+
     def visitor(self) -> Visitor:
         """A browser without cookies."""
-        return Visitor(self.port)
+        return Visitor(self.port, secrets=self.secrets)
 
     @property
     def installation(self) -> str | None:
@@ -176,3 +192,4 @@ def composed(folder: Path, **settings: str) -> Iterator[Composition]:
         yield made
     finally:
         made.down()
+        made.gone = True
