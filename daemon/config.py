@@ -35,6 +35,9 @@ class Settings:
     listen: Endpoint
     data_dir: Path
     database_url: str | None = field(repr=False)
+    secret_key_file: Path | None  # None: in data_dir
+    replica_listen: Endpoint | None  # None: a single replica
+    replica_url: str | None
     backend: Literal["process", "docker", "k8s"]
     base_domain: str
     base_scheme: Literal["http", "https"]
@@ -50,6 +53,22 @@ class Settings:
     agent_egress: Literal["open", "proxy"]
     agent_runtime: str | None
     agent_networks: IPv4Network
+    kubeconfig: Path | None
+    k8s_namespace_prefix: str
+    k8s_server_namespace: str | None
+    k8s_server_labels: Mapping[str, str]
+    k8s_service_account: str | None
+    k8s_workspace_role: str | None
+    k8s_storage_class: str | None
+    k8s_home_size: int
+    k8s_disk_size: int
+    k8s_disk_access_mode: Literal["ReadWriteMany", "ReadWriteOnce"]
+    k8s_ephemeral_limit: int
+    k8s_cpu_request: float
+    k8s_memory_request: int
+    k8s_egress_allow: tuple[IPv4Network | IPv6Network, ...]
+    k8s_node_selector: Mapping[str, str]
+    k8s_tolerations: tuple[Mapping[str, Any], ...]
     opencode_bin: str
     opencode_config_content: str | None = field(repr=False)
     oidc_redirect_base_url: str | None
@@ -150,6 +169,8 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str] | None = None, *, 
     _check_sets(found)
     _check_more(given)
     _check_proxies(found)
+    _check_replicas(found)
+    _check_kubernetes(found)
     return Settings(**(found | _derived(found, terminal=terminal)))
 
 
@@ -221,6 +242,41 @@ def _check_proxies(found: Mapping[str, Any]) -> None:
             )
 
 
+def _check_replicas(found: Mapping[str, Any]) -> None:
+    """What several replicas must share; half of it would work until the second one starts."""
+    where = found["replica_listen"]
+    if where is None:
+        if found["replica_url"] is not None:
+            raise ConfigError("REPLICA_URL is set while REPLICA_LISTEN is unset; accepted is both, or none")
+        return
+    if found["backend"] == "process":
+        raise ConfigError("REPLICA_LISTEN is set with BACKEND process, which one daemon has to itself; accepted is "
+                          "docker or k8s")  # fmt: skip
+    for name in ("DATABASE_URL", "SECRET_KEY_FILE"):
+        if found[name.lower()] is None:
+            raise ConfigError(f"{name} is unset while REPLICA_LISTEN is set; all replicas share one, so it must be set")
+    if found["anthropic_proxy_url"] is None:
+        raise ConfigError(
+            "ANTHROPIC_PROXY_URL is unset while REPLICA_LISTEN is set; accepted is a URL that leads to any replica"
+        )
+    if where.everywhere and found["replica_url"] is None:
+        raise ConfigError("REPLICA_URL is unset while REPLICA_LISTEN is every address; accepted is http://host:port")
+
+
+def _check_kubernetes(found: Mapping[str, Any]) -> None:
+    """What a cluster does not tell: who this server is in it, and the name that sandboxes find it by."""
+    if found["backend"] == "k8s":
+        for name in ("K8S_SERVER_NAMESPACE", "K8S_SERVER_LABELS", "ANTHROPIC_PROXY_URL"):
+            if not found[name.lower()]:
+                accepted = next(setting.accepted for setting in SETTINGS if setting.variable == name)
+                raise ConfigError(f"{name} is unset while BACKEND is k8s; accepted is {accepted}")
+    if (found["k8s_service_account"] is None) != (found["k8s_workspace_role"] is None):
+        unset, given = ("K8S_SERVICE_ACCOUNT", "K8S_WORKSPACE_ROLE")
+        if found["k8s_workspace_role"] is None:
+            unset, given = given, unset
+        raise ConfigError(f"{unset} is unset while {given} is set; accepted is both, or none")
+
+
 def _derived(found: Mapping[str, Any], *, terminal: bool) -> dict[str, Any]:
     """The defaults that depend on other settings."""
     local = _local(found["base_domain"])
@@ -231,13 +287,24 @@ def _derived(found: Mapping[str, Any], *, terminal: bool) -> dict[str, Any]:
     return {
         "base_scheme": scheme,
         "public_port": None if port is None else _written(port, scheme),
+        "replica_url": found["replica_url"] or _replica_url(found["replica_listen"]),
         "trusted_proxies": found["trusted_proxies"] or (),
+        "k8s_server_labels": found["k8s_server_labels"] or {},
+        "k8s_egress_allow": found["k8s_egress_allow"] or (),
+        "k8s_node_selector": found["k8s_node_selector"] or {},
+        "k8s_tolerations": found["k8s_tolerations"] or (),
         "github_allowed_orgs": found["github_allowed_orgs"] or (),
         "github_api_url": found["github_api_url"] or _github_api(found["github_url"]),
         "oidc_name": found["oidc_name"] or urlsplit(found["oidc_issuer_url"] or "").hostname or "OIDC",
         "oidc_allowed_domains": found["oidc_allowed_domains"] or (),
         "log_format": found["log_format"] or ("console" if terminal else "json"),
     }
+
+
+def _replica_url(where: Endpoint | None) -> str | None:
+    if where is None:
+        return None
+    return f"http://[{where.host}]:{where.port}" if ":" in where.host else f"http://{where.host}:{where.port}"
 
 
 def _github_api(github: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daemon import security_txt, values
+from daemon import cluster_values, security_txt, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +71,19 @@ SETTINGS: tuple[Setting, ...] = (
         "PostgreSQL connection string; unset: an embedded PostgreSQL in DATA_DIR", secret=True,
     ),
     Setting(
+        "SECRET_KEY_FILE", values.path, None, "a path",
+        "file with the installation's key of 32 bytes, as they are or in base64; it is the same for all replicas",
+        derived="secret.key in DATA_DIR, made at the first start",
+    ),
+    Setting(
+        "REPLICA_LISTEN", values.reachable_endpoint, None, "host:port, [fd00::1]:8081 or :8081 for every address",
+        "where the other replicas reach this one; unset: there is only one",
+    ),
+    Setting(
+        "REPLICA_URL", values.replica_url, None, "http://host:port without a path",
+        "the URL of REPLICA_LISTEN for the other replicas", derived="from REPLICA_LISTEN, where that is one address",
+    ),
+    Setting(
         "BACKEND", values.one_of("process", "docker", "k8s"), "process",
         "process, docker or k8s", "where sandboxes run",
     ),
@@ -123,17 +136,89 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "AGENT_EGRESS", values.one_of("open", "proxy"), "open",
         "open or proxy",
-        "what sandboxes reach: what this machine reaches, or this server's Anthropic proxy only (docker)",
+        "what sandboxes reach: the internet and what else this machine reaches (docker) or nothing private (k8s), "
+        "or this server's Anthropic proxy only",
     ),
     Setting(
         "AGENT_RUNTIME", values.runtime_name, None,
-        "the name of a runtime that the engine knows, such as runsc", "container runtime of sandboxes (docker)",
-        derived="the engine's default",
+        "the name of a runtime that the engine knows, or of a RuntimeClass, such as runsc or gvisor",
+        "container runtime of sandboxes (docker, k8s)", derived="the default of the engine or the cluster",
     ),
     Setting(
         "AGENT_NETWORKS", values.network_pool, "10.213.0.0/16",
         "a private IPv4 network of at least /26 that nobody else comes from",
         "addresses for the workspaces' networks, 64 for each (docker)",
+    ),
+    Setting(
+        "KUBECONFIG", values.path, None,
+        "a path", "how the cluster is reached (k8s); unset: by the service account of this server's pod",
+    ),
+    Setting(
+        "K8S_NAMESPACE_PREFIX", cluster_values.namespace_prefix, "cli-server",
+        "lower-case letters, digits and hyphens, at most 46, beginning with a letter",
+        "a workspace's namespace is {prefix}-{workspaceId} (k8s)",
+    ),
+    Setting(
+        "K8S_SERVER_NAMESPACE", cluster_values.object_name, None,
+        "the name of a namespace", "where this server's pods are (k8s, required there)",
+    ),
+    Setting(
+        "K8S_SERVER_LABELS", cluster_values.labels, None,
+        "labels separated by commas, such as app.kubernetes.io/name=cli-server,app.kubernetes.io/instance=x",
+        "what this server's pods have: only they reach sandboxes (k8s, required there)",
+    ),
+    Setting(
+        "K8S_SERVICE_ACCOUNT", cluster_values.object_name, None,
+        "the name of a service account in K8S_SERVER_NAMESPACE",
+        "who gets K8S_WORKSPACE_ROLE in the workspaces' namespaces (k8s)",
+    ),
+    Setting(
+        "K8S_WORKSPACE_ROLE", cluster_values.object_name, None,
+        "the name of a ClusterRole",
+        "bound to K8S_SERVICE_ACCOUNT in each workspace's namespace (k8s); unset: rights are given another way",
+    ),
+    Setting(
+        "K8S_STORAGE_CLASS", cluster_values.object_name, None,
+        "the name of a StorageClass", "where homes and disks are made (k8s)", derived="the cluster's default",
+    ),
+    Setting(
+        "K8S_HOME_SIZE", values.size_from(2**20, "1Mi"), "5Gi",
+        "a size such as 5Gi", "size of a sandbox's home (k8s)",
+    ),
+    Setting(
+        "K8S_DISK_SIZE", values.size_from(2**20, "1Mi"), "10Gi",
+        "a size such as 10Gi", "size of a workspace's disk (k8s)",
+    ),
+    Setting(
+        "K8S_DISK_ACCESS_MODE", values.one_of("ReadWriteMany", "ReadWriteOnce"), "ReadWriteMany",
+        "ReadWriteMany or ReadWriteOnce",
+        "of a workspace's disk (k8s); ReadWriteOnce keeps the sandboxes of a workspace on one node",
+    ),
+    Setting(
+        # opencode's own database and a log fit; an agent that builds something needs gigabytes.
+        "K8S_EPHEMERAL_LIMIT", values.size_from(64 * 2**20, "64Mi"), "4Gi",
+        "a size of at least 64Mi, such as 4Gi", "what a sandbox may have in /tmp and in its log (k8s)",
+    ),
+    Setting(
+        "K8S_CPU_REQUEST", values.cores, "250m",
+        "a number of cores such as 1, 0.5 or 250m", "processor cores set aside for one sandbox (k8s)",
+    ),
+    Setting(
+        "K8S_MEMORY_REQUEST", values.size_from(2**20, "1Mi"), "512Mi",
+        "a size such as 512Mi", "memory set aside for one sandbox (k8s)",
+    ),
+    Setting(
+        "K8S_EGRESS_ALLOW", values.networks, None,
+        "networks separated by commas, such as 10.1.2.0/24, fd00:1::/64",
+        "private networks that sandboxes reach all the same with AGENT_EGRESS open (k8s)", derived="none",
+    ),
+    Setting(
+        "K8S_NODE_SELECTOR", cluster_values.labels, None,
+        "labels separated by commas, such as disktype=ssd", "nodes on which sandboxes run (k8s)", derived="any",
+    ),
+    Setting(
+        "K8S_TOLERATIONS", cluster_values.tolerations, None,
+        "a JSON list of objects, as in a pod's tolerations", "taints that sandboxes bear (k8s)", derived="none",
     ),
     Setting(
         "OPENCODE_BIN", values.one_line, "opencode",

@@ -55,6 +55,22 @@ GOOD = [
     ("AGENT_EGRESS", "proxy", "proxy"),
     ("AGENT_RUNTIME", "runsc", "runsc"),
     ("AGENT_NETWORKS", "10.64.0.0/12", IPv4Network("10.64.0.0/12")),
+    ("KUBECONFIG", "/etc/cluster.yaml", Path("/etc/cluster.yaml")),
+    ("K8S_NAMESPACE_PREFIX", "team-a", "team-a"),
+    ("K8S_SERVER_NAMESPACE", "agents", "agents"),
+    ("K8S_SERVER_LABELS", "app.kubernetes.io/name=x, tier=", {"app.kubernetes.io/name": "x", "tier": ""}),
+    ("K8S_SERVICE_ACCOUNT", "cli-server", "cli-server"),
+    ("K8S_WORKSPACE_ROLE", "cli-server-workspace", "cli-server-workspace"),
+    ("K8S_STORAGE_CLASS", "fast.nfs", "fast.nfs"),
+    ("K8S_HOME_SIZE", "1Gi", 2**30),
+    ("K8S_DISK_SIZE", "20Gi", 20 * 2**30),
+    ("K8S_DISK_ACCESS_MODE", "ReadWriteOnce", "ReadWriteOnce"),
+    ("K8S_EPHEMERAL_LIMIT", "1Gi", 2**30),
+    ("K8S_CPU_REQUEST", "1", 1.0),
+    ("K8S_MEMORY_REQUEST", "1Gi", 2**30),
+    ("K8S_EGRESS_ALLOW", "10.1.0.0/16,fd00::/8", (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))),
+    ("K8S_NODE_SELECTOR", "disktype=ssd", {"disktype": "ssd"}),
+    ("K8S_TOLERATIONS", '[{"key": "agents", "operator": "Exists"}]', ({"key": "agents", "operator": "Exists"},)),
     ("BASE_DOMAIN", "Agents.Example.COM", "agents.example.com"),
     ("BASE_DOMAIN", "agents.example.com.", "agents.example.com"),
     ("BASE_SCHEME", "https", "https"),
@@ -112,6 +128,7 @@ GOOD = [
 BESIDE = {
     "GITHUB": {"GITHUB_CLIENT_ID": "i", "GITHUB_CLIENT_SECRET": "s"},
     "OIDC": {"OIDC_ISSUER_URL": "https://id.example", "OIDC_CLIENT_ID": "i", "OIDC_CLIENT_SECRET": "s"},
+    "K8S": {"K8S_SERVICE_ACCOUNT": "a", "K8S_WORKSPACE_ROLE": "r"},
 }
 
 
@@ -137,6 +154,21 @@ WRONG = {
     "AGENT_RUNTIME": ("-x", "a b", "a/b", "x" * 64),
     "AGENT_NETWORKS": ("10.0.0.0/27", "10.0.0.1/16", "fd00::/16", "10.0.0.0/16,10.1.0.0/16", "x", "127.0.0.0/8",
         "0.0.0.0/0", "0.0.0.0/8", "8.8.0.0/16", "169.254.0.0/16", "224.0.0.0/8"),
+    "K8S_NAMESPACE_PREFIX": ("Team", "1a", "a.b", "a-", "-a", "a" * 47, "a b"),
+    "K8S_SERVER_NAMESPACE": ("A", "a b", "-a", "a/b", "a" * 254),
+    "K8S_SERVER_LABELS": ("app", "app=x,", "=x", "app=x y", "a/b/c=x", "app=" + "x" * 64, "app=x,app=y", "-a=x"),
+    "K8S_SERVICE_ACCOUNT": ("A",),
+    "K8S_WORKSPACE_ROLE": ("a:b",),
+    "K8S_STORAGE_CLASS": ("a b",),
+    "K8S_HOME_SIZE": ("5 Gi", "0", "x"),
+    "K8S_DISK_SIZE": ("-1", "1Ki"),
+    "K8S_DISK_ACCESS_MODE": ("ReadWriteOncePod", "ReadOnlyMany", "rwx"),
+    "K8S_EPHEMERAL_LIMIT": ("1Mi",),
+    "K8S_CPU_REQUEST": ("0", "x"),
+    "K8S_MEMORY_REQUEST": ("1",),
+    "K8S_EGRESS_ALLOW": ("10.0.0.1/8", "x"),
+    "K8S_NODE_SELECTOR": ("disktype", "disktype:ssd"),
+    "K8S_TOLERATIONS": ("x", "{}", "[1]", "[" * 100_000),
     "BASE_DOMAIN": (
         "a:80", "http://a", "127.0.0.1", "[::1]", "::1", "a_b", "-a", "a..b", "*.a", "a/b", "münchen.example", "a.1",
         ".a", "a b", "x" * 64, "a." * 116 + "a",
@@ -209,6 +241,33 @@ def test_a_proxy_among_the_sandboxes_is_refused() -> None:
     for proxies in ("10.0.0.0/8", "::1/128", "10.214.0.1/32"):  # a wider one may have a proxy beside the sandboxes
         assert load(given | {"TRUSTED_PROXIES": proxies}).trusted_proxies
     assert load(given | {"BACKEND": "process", "TRUSTED_PROXIES": "10.213.4.1/32"}).trusted_proxies
+
+
+CLUSTER = {
+    "BACKEND": "k8s",
+    "K8S_SERVER_NAMESPACE": "agents",
+    "K8S_SERVER_LABELS": "app.kubernetes.io/name=cli-server",
+    "ANTHROPIC_PROXY_URL": "http://cli-server.agents.svc:8080/proxy/anthropic",
+}
+
+
+@pytest.mark.parametrize("left_out", ["K8S_SERVER_NAMESPACE", "K8S_SERVER_LABELS", "ANTHROPIC_PROXY_URL"])
+def test_a_cluster_does_not_tell_who_this_server_is_in_it(left_out: str) -> None:
+    assert load(CLUSTER).backend == "k8s"
+    with pytest.raises(ConfigError, match=f"^{left_out} is unset while BACKEND is k8s"):
+        load({name: text for name, text in CLUSTER.items() if name != left_out})
+
+
+def test_a_toleration_with_a_slip_in_it_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a toleration has no keys"):
+        load({"K8S_TOLERATIONS": '[{"keys": "agents"}]'})
+
+
+@pytest.mark.parametrize("left_out", ["K8S_SERVICE_ACCOUNT", "K8S_WORKSPACE_ROLE"])
+def test_half_a_binding_of_rights_is_refused(left_out: str) -> None:
+    both = {"K8S_SERVICE_ACCOUNT": "a", "K8S_WORKSPACE_ROLE": "r"}
+    with pytest.raises(ConfigError, match=f"^{left_out} is unset while"):
+        load(CLUSTER | {name: text for name, text in both.items() if name != left_out})
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)

@@ -21,7 +21,7 @@ OTHERS = {"CI", "ARGS", "WORKERS", "PYTHON", "OPENCODE_BIN", "VARIANT", "ON_ERRO
 def test_the_table_of_settings_has_the_settings_of_the_code() -> None:
     """Style: the names in code and docs are the same set."""
     text = (ROOT / "docs" / "configuration.md").read_text()
-    rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
     expected = []
     for setting in SETTINGS:
         meaning = setting.help[0].upper() + setting.help[1:]
@@ -51,7 +51,7 @@ def test_settings_that_documents_name_exist(document: Path) -> None:
     known |= {setting.file_variable for setting in SETTINGS if setting.secret}
     known |= set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "docker" / ".env.example").read_text(), re.MULTILINE))
     # With an equals sign: how somebody is told to set one.
-    for name in re.findall(r"\b([A-Z][A-Z]+(?:_[A-Z]+)*)=", document.read_text()):
+    for name in re.findall(r"\b([A-Z][A-Z0-9]+(?:_[A-Z0-9]+)*)=", document.read_text()):
         assert name in known or name in OTHERS, f"{document.name} sets {name}"
 
 
