@@ -11,7 +11,13 @@ from daemon.config import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docker/*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "protocol").glob("*.md")]
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docker/*.md"),
+        *ROOT.glob("charts/*/*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "protocol").glob("*.md"),
+    ]
 )
 
 # What the docs may set besides the server's settings: make's variables, the CI's, and psql's.

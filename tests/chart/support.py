@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ def helm(*arguments: str, given: Json | None = None, kubeconfig: str = "/dev/nul
         command += ["--values", "-"]
     answer = subprocess.run(
         command,
-        input=yaml.safe_dump(given or {}),
+        input=json.dumps(given or {}),  # which is YAML
         capture_output=True,
         text=True,
         timeout=_HELM_SECONDS,
@@ -62,7 +63,7 @@ def helm(*arguments: str, given: Json | None = None, kubeconfig: str = "/dev/nul
     )
     if answer.returncode != 0:
         raise HelmError(answer.stderr.strip() + answer.stdout.strip())
-    return answer.stdout
+    return str(answer.stdout)
 
 
 def render(given: Json, *more: str) -> Rendered:
@@ -102,7 +103,7 @@ class Rendered:
     @property
     def env(self) -> dict[str, str]:
         """The server's variables that have a value here."""
-        return {one["name"]: one["value"] for one in self.container["env"] if "value" in one}
+        return {one["name"]: str(one["value"]) for one in self.container["env"] if "value" in one}
 
     def pods(self) -> Iterator[tuple[str, Json]]:
         """The specs of all pods that would be made, with whose they are."""

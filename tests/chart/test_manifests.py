@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from tests.chart.support import DEFINITION, NAMESPACE, RELEASE
@@ -24,6 +24,14 @@ _CLUSTER_WIDE: Final = {
     "Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 }  # fmt: skip
+# Where in its spec a kind says which pods it is about.
+_SELECTS: Final = {
+    "Service": ("selector",),
+    "PodDisruptionBudget": ("selector", "matchLabels"),
+    "NetworkPolicy": ("podSelector", "matchLabels"),
+    "Deployment": ("selector", "matchLabels"),
+    "StatefulSet": ("selector", "matchLabels"),
+}
 
 
 @cache
@@ -74,14 +82,10 @@ def test_selectors_find_what_they_are_for(case: Rendered) -> None:
         one["spec"]["template"]["metadata"]["labels"] for one in case.manifests if "template" in one.get("spec", {})
     ]
     for one in case.manifests:
-        wanted: dict[str, Any] | None = {
-            "Service": lambda spec: spec["selector"],
-            "PodDisruptionBudget": lambda spec: spec["selector"]["matchLabels"],
-            "NetworkPolicy": lambda spec: spec["podSelector"]["matchLabels"],
-            "Deployment": lambda spec: spec["selector"]["matchLabels"],
-            "StatefulSet": lambda spec: spec["selector"]["matchLabels"],
-        }.get(one["kind"], lambda _spec: None)(one.get("spec"))
-        if wanted is not None:
+        if one["kind"] in _SELECTS:
+            wanted = one["spec"]
+            for name in _SELECTS[one["kind"]]:
+                wanted = wanted[name]
             fitting = [labels for labels in pods if wanted.items() <= labels.items()]
             assert len(fitting) == 1, f"{one['kind']} {one['metadata']['name']} finds {len(fitting)} pods"
 

@@ -78,31 +78,19 @@ def test_the_names_are_those_of_the_code(all_rendered: dict[str, Rendered]) -> N
     assert not LEFT_OUT.keys() & used
 
 
-# Values that no set of the README has, and what they become.
+# Settings that no set of the README has, the value of the chart, and what it is set to here.
 EMPTY: Final = {
-    "SECURITY_CONTACT": ({"securityContact": "mailto:security@example.com"}, "mailto:security@example.com"),
-    "GITHUB_URL": ({"oidc": {"github": {"url": "https://git.example.com"}}}, "https://git.example.com"),
-    "GITHUB_API_URL": ({"oidc": {"github": {"apiUrl": "https://git.example.com/v3"}}}, "https://git.example.com/v3"),
-    "OIDC_GROUPS_CLAIM": ({"oidc": {"generic": {"groupsClaim": "roles"}}}, "roles"),
+    "SECURITY_CONTACT": ("securityContact", "mailto:security@example.com"),
+    "GITHUB_URL": ("oidc.github.url", "https://git.example.com"),
+    "GITHUB_API_URL": ("oidc.github.apiUrl", "https://git.example.com/v3"),
+    "OIDC_GROUPS_CLAIM": ("oidc.generic.groupsClaim", "roles"),
 }
 
 
 def test_values_that_no_set_has() -> None:
-    sign_in = {
-        "github": {"enabled": True, "clientId": "a", "clientSecret": "b"},
-        "generic": {"enabled": True, "issuerUrl": "https://id.example.com", "clientId": "a", "clientSecret": "b"},
-    }
-    values = LEAST | {"oidc": sign_in}
-    for more, _ in EMPTY.values():
-        for name, value in more.items():
-            if name == "oidc":
-                assert isinstance(value, dict)
-                for provider, members in value.items():
-                    sign_in[provider] |= members
-            else:
-                values[name] = value
-    env = render(values).env
-    assert {name: env[name] for name in EMPTY} == {name: value for name, (_, value) in EMPTY.items()}
+    given = [f"--set={path}={value}" for path, value in EMPTY.values()]
+    found = render(cases()["sign-in"], *given)
+    assert {name: found.env[name] for name in EMPTY} == {name: value for name, (_, value) in EMPTY.items()}
 
 
 def test_the_settings_of_a_plain_installation(all_rendered: dict[str, Rendered], tmp_path: Path) -> None:
