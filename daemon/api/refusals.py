@@ -16,6 +16,8 @@ from daemon.store.refusals import Refusal
 if TYPE_CHECKING:
     from quart import Quart, Response
 
+    from daemon.store.audit import AuditAction
+
 # By the code of the problem: why, for people.
 _OF_SOMEBODY: Final = {
     "not_allowed": "the role does not allow it",
@@ -27,7 +29,11 @@ _OF_SOMEBODY: Final = {
 # A refusal of what would only have been read is no more than a page that does not open.
 _ONLY_ACTS: Final = frozenset({"not_allowed"})
 _OPEN: Final = "sandboxes.open_sandbox"
-_CODE: Final = "invalid_code"
+# What nobody in particular brings: the action, and why.
+_OF_NOBODY: Final[dict[str, tuple[AuditAction, str]]] = {
+    "invalid_code": ("agent_code.refused", "wrong, used or expired"),
+    "invalid_token": ("token.refused", "wrong, revoked or expired"),
+}
 
 
 def register_refusals(app: Quart) -> None:
@@ -36,10 +42,9 @@ def register_refusals(app: Quart) -> None:
     @app.after_request
     async def _after(response: Response) -> Response:
         code = response.problem_code if isinstance(response, ProblemResponse) else ""
-        if code == _CODE:
-            await parts().refusals.note(
-                Refusal("agent_code.refused", "wrong, used or expired", ip=guard.client_ip(), tried=_tried())
-            )
+        if code in _OF_NOBODY:
+            action, reason = _OF_NOBODY[code]
+            await parts().refusals.note(Refusal(action, reason, ip=guard.client_ip(), tried=_tried()))
         elif code in _OF_SOMEBODY and _is_act(code):
             await _note(code)
         return response

@@ -51,6 +51,7 @@ AuditAction = Literal[
     "sandbox.failed",
     "sandbox.deleted",
     "token.created",
+    "token.refused",
     "token.revoked",
     "invitation.created",
     "invitation.revoked",

@@ -107,6 +107,18 @@ async def test_codes_that_are_no_good(bench: Bench) -> None:
     assert "AAAA" not in str(await bench.execute("SELECT * FROM audit"))
 
 
+async def test_an_api_token_that_is_none(bench: Bench) -> None:
+    crew = (await scene(bench)).crew
+    client = bench.app.test_client(use_cookies=False)
+    for _ in range(2):
+        response = await client.get("/api/auth/me", headers={"Authorization": f"Bearer clis_{'A' * 43}"})
+        assert (response.status_code, (await response.get_json())["code"]) == (401, "invalid_token")
+    (entry,) = await entries(crew)
+    assert (entry["action"], entry["outcome"], entry["actor"]) == ("token.refused", "refused", None)
+    assert entry["detail"] == {"reason": "wrong, revoked or expired", "request": "GET /api/auth/me"}
+    assert "AAAA" not in str(await bench.execute("SELECT * FROM audit"))
+
+
 async def test_a_flood_is_one_entry(bench: Bench) -> None:
     found = await scene(bench)
     box = f"/api/sandboxes/{found.names['sandboxId']}"

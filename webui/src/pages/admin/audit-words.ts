@@ -78,6 +78,7 @@ export const ACTIONS: Record<Action, Words> = {
     name: "Code for a machine made",
     sentence: "{actor} made a code to connect a machine to {target}",
   },
+  "token.refused": { name: "API token refused", sentence: "An API token was refused" },
   "agent_code.refused": { name: "Code refused", sentence: "A code to connect a machine was refused" },
   "machine.joined": { name: "Machine connected", sentence: "{actor} connected the machine {target}" },
   "access.refused": {
