@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -18,7 +17,7 @@ from daemon.api.parts import ApiParts
 from daemon.auth.allowance import Allowance
 from daemon.auth.passwords import Passwords
 from daemon.auth.throttle import Turns
-from daemon.config import Endpoint, Settings
+from daemon.config import Settings, load
 from daemon.db.listen import Notifications
 from daemon.refusals import Refusals
 from daemon.secret import Keyring
@@ -34,54 +33,9 @@ PASSWORD = "a good long password"
 
 
 def make_settings(**changes: Any) -> Settings:
-    """Settings as on one machine without any setting, but for ``changes``."""
-    values: dict[str, Any] = {
-        "listen": Endpoint("127.0.0.1", 8080),
-        "data_dir": Path("/nonexistent"),
-        "database_url": None,
-        "backend": "process",
-        "base_domain": "localhost",
-        "base_scheme": "http",
-        "public_port": 8080,
-        "idle_timeout": 1800.0,
-        "busy_limit": 86400.0,
-        "anthropic_api_key": None,
-        "anthropic_auth_token": None,
-        "anthropic_base_url": "https://api.anthropic.com",
-        "anthropic_proxy_url": None,
-        "docker_host": "unix:///var/run/docker.sock",
-        "agent_image": "cli-server-sandbox:latest",
-        "agent_egress": "open",
-        "agent_runtime": None,
-        "agent_networks": IPv4Network("10.213.0.0/16"),
-        "opencode_bin": "opencode",
-        "opencode_config_content": None,
-        "oidc_redirect_base_url": None,
-        "github_client_id": None,
-        "github_client_secret": None,
-        "github_allowed_orgs": (),
-        "github_url": "https://github.com",
-        "github_api_url": "https://api.github.com",
-        "oidc_issuer_url": None,
-        "oidc_client_id": None,
-        "oidc_client_secret": None,
-        "oidc_name": "OIDC",
-        "oidc_scopes": "openid profile email",
-        "oidc_allowed_domains": (),
-        "oidc_admin_group": None,
-        "oidc_groups_claim": "groups",
-        "registration": "open",
-        "trusted_proxies": (),
-        "metrics_listen": None,
-        "agent_memory_limit": 2 << 30,
-        "agent_cpu_limit": 2.0,
-        "agent_pids_limit": 512,
-        "log_level": "info",
-        "log_format": "json",
-        "audit_retention": 365 * 86400.0,
-        "security_contact": None,
-    }
-    return Settings(**(values | changes))
+    """Settings as on one machine without any setting, but for ``changes``, and open to everybody."""
+    ours: dict[str, Any] = {"data_dir": Path("/nonexistent"), "registration": "open", "metrics_listen": None}
+    return replace(load({}), **(ours | changes))
 
 
 class CountingHasher(PasswordHasher):
