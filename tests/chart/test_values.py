@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -186,6 +187,38 @@ def test_the_longest_names_fit() -> None:
         labels = one["metadata"].get("labels", {})
         assert len(one["metadata"]["name"]) <= (63 if one["kind"] in ("Service", "StatefulSet") else 253)
         assert all(len(value) <= 63 for value in labels.values())
+
+
+DOCUMENTS: Final = ("docs/kubernetes.md", "charts/cli-server/README.md")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_values_that_documents_name_exist(document: str) -> None:
+    text = (CHART.parents[1] / document).read_text()
+    named = re.findall(r"--set ([A-Za-z.]+)=", text)
+    named += [
+        one
+        for one in re.findall(r"`([a-z][A-Za-z]+(?:\.[A-Za-z-]+)+)[=:`]", text)
+        if at(defaults(), one.split(".")[0]) is not _MISSING
+    ]
+    assert named
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    for path in named:
+        part = schema
+        for name in path.split("."):
+            part = schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
+            assert name in part["properties"], f"{document} names {path}"
+            part = part["properties"][name]
+
+
+def test_reasons_that_the_document_explains_are_those_that_people_see() -> None:
+    text = (CHART.parents[1] / "docs" / "kubernetes.md").read_text()
+    told = re.findall(r'^\| "([^"]+)"', text, re.MULTILINE)
+    assert len(told) >= 8
+    source = "".join(path.read_text() for path in (CHART.parents[1] / "backends").glob("*.py"))
+    for reason in told:
+        first = " ".join(reason.removesuffix("…").split()[:6])
+        assert first in source, f"no sandbox fails with {first!r}"
 
 
 # NOTES.txt: what helm says after an installation.
