@@ -5,6 +5,8 @@ set -u
 
 # Without a home that can be written to, opencode does not start.
 [ -r "$HOME" ] && [ -w "$HOME" ] && [ -x "$HOME" ] || chmod u+rwx "$HOME" || true
+# A cluster's volume comes empty; a Docker engine has filled it from the image.
+[ -e "$HOME/.config" ] || cp -RP /usr/local/lib/cli-server/home/. "$HOME/" 2>/dev/null || true
 [ -e "$HOME/disk0" ] || [ -L "$HOME/disk0" ] || ln -s /data/disk0 "$HOME/disk0" || true
 # A directory of the sandbox's own: opencode does not search a home, with all its caches. The home is better than nothing.
 mkdir -p "$HOME/project" 2>/dev/null || true

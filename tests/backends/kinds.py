@@ -17,6 +17,7 @@ from backends.containers import LABEL_INSTALLATION, LABEL_SANDBOX, LABEL_WORKSPA
 from backends.docker import DockerBackend
 from backends.process import ProcessBackend
 from daemon.ids import new_id
+from tests.backends.cluster_kind import Kubernetes
 from tests.backends.fake_image import fake_image
 from tests.backends.support import INSTALLATION, fake_program, tree
 from tests.sandboxes.fakes import Good
@@ -37,6 +38,7 @@ class Kind(Protocol):
 
     name: str
     limits_enforced: bool
+    keeps_at_rest: bool  # whether the output and the size of a disk are to be had while nothing runs
 
     def backend(self, *, start_timeout: float = 30) -> Backend:
         """A backend whose opencode is the fake. Another one, made later, finds what the first has left."""
@@ -67,6 +69,7 @@ class Process:
     isolation: Isolation
     name: str = "process"
     limits_enforced: bool = False
+    keeps_at_rest: bool = True
 
     def backend(self, *, start_timeout: float = 30) -> Backend:
         program = str(fake_program(self.folder))
@@ -101,6 +104,7 @@ class Docker:
     installation: str = field(default_factory=new_id)
     name: str = "docker"
     limits_enforced: bool = True
+    keeps_at_rest: bool = True
     client: Any = field(default_factory=lambda: docker.APIClient(base_url=f"unix://{SOCKET}", timeout=60))
     undo: list[Callable[[], object]] = field(default_factory=list)  # what a test made beside the backend
 
@@ -187,6 +191,7 @@ class Fake:
 
     name: str = "fake"
     limits_enforced: bool = False
+    keeps_at_rest: bool = True
     made: Good = field(default_factory=Good)
 
     def backend(self, *, start_timeout: float = 30) -> Backend:
@@ -212,6 +217,8 @@ def make_kind(name: str, folder: Path) -> Kind:
             return Process(folder, name)
         case "docker":
             return Docker(fake_image())
+        case "k8s" | "k8s-v1alpha1":
+            return Kubernetes(folder, name)
     return Fake()
 
 
