@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from backends.containers import LABEL_WORKSPACE
+from tests.backends.cluster_kind import SERVER_RULES, WORKSPACE_RULES
 from tests.chart.support import NAMESPACE, RELEASE
 from tests.standins.kubernetes.podsecurity import violations
 
@@ -86,21 +87,18 @@ def test_nobody_has_secrets_or_a_shell_in_all_namespaces(case: Rendered) -> None
 
 
 def test_what_the_server_may_do_in_all_namespaces(all_rendered: dict[str, Rendered]) -> None:
+    """As in the backend's tests, whose cluster refuses everything else."""
     rendered = all_rendered["all-in-one"]
     role = rendered.one("ClusterRole", CLUSTER_NAME)
-    rbac = "rbac.authorization.k8s.io"
-    assert rights(role) == {
-        *(("", "namespaces", verb) for verb in ("get", "list", "watch", "create", "delete")),
-        *((rbac, "rolebindings", verb) for verb in ("get", "create")),
-        (rbac, "clusterroles", "bind"),
-        *(("storage.k8s.io", "storageclasses", verb) for verb in ("get", "list")),
-        *(("node.k8s.io", "runtimeclasses", verb) for verb in ("get", "list")),
-        # One watch for all workspaces, and not one for each.
-        *(("agents.x-k8s.io", "sandboxes", verb) for verb in ("get", "list", "watch")),
-        *(("", "pods", verb) for verb in ("get", "list", "watch")),
-    }
+    assert rights(role) == rights({"rules": SERVER_RULES})
     (bind,) = [rule for rule in role["rules"] if "bind" in rule["verbs"]]
     assert bind["resourceNames"] == [rendered.env["K8S_WORKSPACE_ROLE"]] == [f"{CLUSTER_NAME}-workspace"]
+
+
+def test_what_the_server_may_do_in_workspaces(all_rendered: dict[str, Rendered]) -> None:
+    """Neither more nor less than what the backend's tests find to be enough."""
+    role = all_rendered["all-in-one"].one("ClusterRole", f"{CLUSTER_NAME}-workspace")
+    assert rights(role) == rights({"rules": WORKSPACE_RULES})
 
 
 def test_the_role_of_workspaces_is_bound_by_nobody_but_the_server(case: Rendered) -> None:
