@@ -43,6 +43,7 @@ from daemon.gateway.revocation import Revocation
 from daemon.gateway.sandbox_pages import SandboxPages
 from daemon.gateway.sandbox_site import GrantKey, SandboxHosts, may_open
 from daemon.gateway.sites import Inner, Sites
+from daemon.ids import new_id
 from daemon.metrics import Metrics, serve_metrics
 from daemon.readiness import Readiness
 from daemon.refusals import Refusals
@@ -55,15 +56,17 @@ from daemon.sandboxes.status import RUNNING, STATUSES
 from daemon.sandboxes.sweeper import Sweeper
 from daemon.secret import Keyring, token_hash
 from daemon.signin.providers import make_providers
-from daemon.start import bind, check_built, make_backend, migrated, open_keyring, start_errors
-from daemon.store import access, audit, expiry
+from daemon.start import bind, bind_replica, check_built, make_backend, migrated, open_keyring, start_errors
+from daemon.store import access
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
 from daemon.systemd import NO_MANAGER, Manager
+from daemon.tunnel.cluster import Cluster
 from daemon.tunnel.door import TunnelSite
 from daemon.tunnel.presence import Presence
 from daemon.tunnel.registry import Tunnels
 from daemon.tunnel.upstream import TunnelUpstream
+from daemon.upkeep import Upkeep
 from daemon.version import version
 from daemon.wire.http1 import Http1Upstream
 from daemon.wire.sockets import connect_tcp, connect_tls
@@ -80,11 +83,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_PURGE_SECONDS = 3600.0  # expired sessions, tickets, old events: an hour's worth is some hundred rows
-_EXPIRY_SECONDS = 60.0  # a look at what runs out next; what does so within the hour is also announced
 _API_SOCKET = "api.sock"
 _LONGEST_SOCKET = 100  # bytes of a path; the kernel takes 107
-_COUNT_SECONDS = 15.0  # as often as Prometheus asks by default
 _BACKEND_PROBE_SECONDS = 10.0  # it may start a program from a cold disk
 
 
@@ -98,6 +98,9 @@ async def run_daemon(
             settings, sockets = bind(settings, manager.inherited)
             for sock in sockets:
                 stack.callback(sock.close)  # the listener closes them first, if the start comes so far
+            internal = bind_replica(settings)
+            for sock in internal:
+                stack.callback(sock.close)
             data_dir = stack.enter_context(lock_data_dir(settings.data_dir))
             conninfo = settings.database_url
             if conninfo is None:
@@ -110,8 +113,9 @@ async def run_daemon(
             folder = data_dir
             if len(str(folder / _API_SOCKET)) > _LONGEST_SOCKET:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))
-            keyring = open_keyring(data_dir / "secret.key")
-            await _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder, manager).run(sockets)
+            keyring = open_keyring(settings, data_dir)
+            daemon = _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder, manager)
+            await daemon.run(sockets, internal)
 
 
 def _anthropic_upstream(base: BaseUrl) -> Http1Upstream:
@@ -148,21 +152,28 @@ class _Daemon:
         self.book = UsageBook(db)
         self.hub = EventHub(db, notifications)
         self.refusals = Refusals(db)
-        self.sooner = trio.Event()  # a session was made that ends soon
-        notifications.subscribe("expiry", lambda _words: self.sooner.set())
+        self.upkeep = Upkeep(db, notifications, settings.audit_retention, self.metrics.set_sandboxes)
         self.doors: Doors | None = None
         self.proxy_url = derived_proxy_url(settings)
         spec = partial(sandbox_spec, settings, keyring, self.proxy_url)
-        self.presence = Presence(db, only_one=settings.backend == "process", lost=lambda name: self.tunnels.lost(name))
-        self.tunnels = Tunnels(db, self.presence, notifications, ended=self.metrics.tunnel_ended)
-        self.lifecycle = Lifecycle(
-            db, backend, spec, notifications, take_over=settings.backend == "process", finished=self.metrics.job_ended
+        self.replica = None if settings.replica_listen is None else new_id()  # our name, if there may be others
+        self.cluster: Cluster | None = None
+        only_one = settings.backend == "process"
+        self.presence = Presence(db, only_one=only_one, lost=lambda name: self.tunnels.lost(name), replica=self.replica)
+        self.tunnels = Tunnels(
+            db, self.presence, notifications, ended=self.metrics.tunnel_ended, several=self.replica is not None
         )
-        self.reconciler = Reconciler(db, backend)
+        self.lifecycle = Lifecycle(
+            db, backend, spec, notifications, take_over=only_one, finished=self.metrics.job_ended, replica=self.replica
+        )
+        self.reconciler = Reconciler(db, backend, replica=self.replica)
         probe = Probe(backend, lambda row: keyring.opencode_password(row.id, row.secret_version))
         self.sweeper = Sweeper(
-            db, self.activity, settings, probe, self.lifecycle.owner, paused=self.metrics.sweeper_pauses.inc
-        )
+            db, self.activity, settings, probe, self.lifecycle.owner, paused=self.metrics.sweeper_pauses.inc,
+            replica=self.replica,
+        )  # fmt: skip
+        notifications.subscribe("sandbox", lambda words: self.activity.hurry(words[0]))
+        notifications.on_gap(self.activity.hurry)
         self.grants = CachedLookup[GrantKey, access.Grant](self._find_grant, self._fresh)
         self.states = CachedLookup[str, store.SandboxRow](self._find_sandbox, self._fresh)
         self.tokens = CachedLookup[bytes, access.ProxyGrant](self._find_token, self._fresh)
@@ -180,8 +191,13 @@ class _Daemon:
     async def _find_token(self, hashed: bytes) -> access.ProxyGrant | None:
         return await self.db.run(access.find_proxy_token, hashed)
 
-    async def run(self, sockets: list[socket]) -> None:
-        """Serve until a signal, then end from the outside in."""
+    async def run(self, sockets: list[socket], internal: list[socket]) -> None:
+        """Serve until a signal, then end from the outside in. ``internal``: where other replicas come in."""
+        if self.replica is not None and self.settings.replica_url is not None:
+            self.cluster = Cluster(
+                self.db, self.keyring, self.notifications, self.tunnels, self.metrics.http,
+                replica_id=self.replica, url=self.settings.replica_url, sockets=internal,
+            )  # fmt: skip
         api = Http1Upstream(partial(connect_unix, str(self.api_socket)))
         upstream = _anthropic_upstream(parse_base_url(self.settings.anthropic_base_url))
         anthropic = self._anthropic(upstream)
@@ -201,20 +217,35 @@ class _Daemon:
         """Connections live inside the services; the signal is the innermost."""
         async with trio.open_nursery() as connections:
             await connections.start(listener.run)
+            if self.cluster is not None:
+                await connections.start(self.cluster.listener.run)
             self._announce()
             await self.manager.ready(f"serving {self.settings.main_origin}/")
             # What is missing for sandboxes is logged now, and not when the first one fails.
             connections.start_soon(self.readiness.report, name="first look at readiness")
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 name = signal.Signals(await anext(signals)).name
-                log.info("shutting down", signal=name, seconds=limits.DRAIN_SECONDS)
-                self.readiness.draining = True
-                self.tunnels.shut_down("the server restarts or ends")
-                listener.drain(limits.DRAIN_SECONDS)
                 connections.start_soon(_second_signal, signals, connections.cancel_scope)
-                await self.manager.stopping(f"shutting down; requests have {limits.DRAIN_SECONDS:g} s to end")
-                await listener.drained()
+                await self._end(name, listener)
                 connections.cancel_scope.cancel()
+
+    async def _end(self, name: str, listener: Listener) -> None:
+        """Let what is under way end; of several replicas, one that ends sends nobody away before all know."""
+        seconds = limits.DRAIN_SECONDS + (limits.NOTICE_SECONDS if self.cluster is not None else 0)
+        log.info("shutting down", signal=name, seconds=seconds)
+        self.readiness.draining = True
+        await self.manager.stopping(f"shutting down; requests have {seconds:g} s to end")
+        if self.cluster is not None:
+            self.tunnels.closing = True
+            listener.step_aside()
+            await trio.sleep(limits.NOTICE_SECONDS)
+        self.tunnels.shut_down("the server restarts or ends")
+        self.hub.shut_down()
+        listener.drain(limits.DRAIN_SECONDS)
+        await listener.drained()
+        if self.cluster is not None:  # the ends of answers of tunnels that are over
+            self.cluster.listener.drain(limits.FRESH_SECONDS)
+            await self.cluster.listener.drained()
 
     def _announce(self) -> None:
         where = self.settings.listen
@@ -234,38 +265,18 @@ class _Daemon:
         yield "llm calls", anthropic.run
         yield "events", self.hub.run
         yield "revocation", revocation.run
-        yield "clean-up", self._purge
-        yield "expiry", self._expire
-        yield "census", self._count
+        yield from self.upkeep.services()
         yield "idle connections", hosts.run
         yield "tunnels", self.tunnels.run
         yield "presence", self.presence.run
+        if self.cluster is not None:
+            yield from self.cluster.services()
         if self.doors is not None:
             yield "doors", self.doors.run
         if self.settings.metrics_listen is not None:
             yield "metrics", partial(serve_metrics, self.settings.metrics_listen, self.metrics)
         if self.manager.watchdog_seconds:
             yield "watchdog", self.manager.watchdog
-
-    async def _purge(self) -> None:
-        while True:
-            removed = await self.db.run(access.purge_expired)
-            removed += await self.db.run(audit.forget_old, self.settings.audit_retention)
-            log.debug("expired rows removed", rows=removed)
-            await trio.sleep(_PURGE_SECONDS)
-
-    async def _expire(self) -> None:
-        """Sessions end, with what lives by them, in the second in which they run out."""
-        while True:
-            self.sooner = trio.Event()
-            left = await self.db.run(expiry.end_expired)
-            with trio.move_on_after(_EXPIRY_SECONDS if left is None else min(_EXPIRY_SECONDS, max(left, 0))):
-                await self.sooner.wait()
-
-    async def _count(self) -> None:
-        while True:
-            self.metrics.set_sandboxes(await self.db.run(store.count_by_status))
-            await trio.sleep(_COUNT_SECONDS)
 
     def _set_gauges(self, listener: Listener) -> None:
         """What is read when somebody asks."""
@@ -312,7 +323,7 @@ class _Daemon:
     ) -> tuple[Listener, Revocation, SandboxHosts]:
         settings = self.settings
         pages = SandboxPages(settings)
-        tunnel = partial(TunnelUpstream, self.tunnels)
+        tunnel = partial(TunnelUpstream, self.tunnels) if self.cluster is None else self.cluster.way
         doorway = Doorway(self.db, self.backend, self.keyring, self.activity, self.lifecycle, tunnel, self.refusals)
         hosts = SandboxHosts(settings, self.grants, self.states, doorway, pages)
         main = MainSite(api, anthropic, TunnelSite(self.db, self.tunnels, self.refusals), self._ready)

@@ -259,8 +259,8 @@ def _check_replicas(found: Mapping[str, Any]) -> None:
         raise ConfigError(
             "ANTHROPIC_PROXY_URL is unset while REPLICA_LISTEN is set; accepted is a URL that leads to any replica"
         )
-    if where.everywhere and found["replica_url"] is None:
-        raise ConfigError("REPLICA_URL is unset while REPLICA_LISTEN is every address; accepted is http://host:port")
+    if (where.everywhere or where.port == 0) and found["replica_url"] is None:
+        raise ConfigError("REPLICA_URL is unset while REPLICA_LISTEN is no single address; accepted is http://host:port")
 
 
 def _check_kubernetes(found: Mapping[str, Any]) -> None:

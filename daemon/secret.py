@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -70,6 +71,22 @@ def load_keyring(path: Path) -> Keyring:
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
         raise ValueError(f"{path} holds {len(key)} bytes, not a key of {KEY_BYTES}; restore it from a backup")
+    return Keyring(key)
+
+
+def read_keyring(path: Path) -> Keyring:
+    """The installation's key from a file that somebody else made: its bytes, or their base64.
+
+    Raises :class:`ValueError` if it holds anything else, and :class:`OSError` if it cannot be read.
+    """
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        try:
+            key = base64.b64decode(key.strip(), validate=True)
+        except ValueError:
+            key = b""
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"{path} does not hold a key of {KEY_BYTES} bytes, nor its base64")
     return Keyring(key)
 
 

@@ -76,7 +76,7 @@ SETTINGS: tuple[Setting, ...] = (
         derived="secret.key in DATA_DIR, made at the first start",
     ),
     Setting(
-        "REPLICA_LISTEN", values.reachable_endpoint, None, "host:port, [fd00::1]:8081 or :8081 for every address",
+        "REPLICA_LISTEN", values.endpoint, None, "host:port, [fd00::1]:8081 or :8081 for every address",
         "where the other replicas reach this one; unset: there is only one",
     ),
     Setting(

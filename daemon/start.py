@@ -19,7 +19,7 @@ from daemon.db.cluster import EmbeddedPostgresError
 from daemon.db.database import DatabaseUnavailable
 from daemon.db.migrate import MigrationError, migrate
 from daemon.gateway.listener import open_sockets
-from daemon.secret import load_keyring
+from daemon.secret import load_keyring, read_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,6 +90,12 @@ def bind(settings: Settings, inherited: Sequence[Inherited] = ()) -> tuple[Setti
     return settings.listening_at(Endpoint(where.host, sockets[0].getsockname()[1])), sockets
 
 
+def bind_replica(settings: Settings) -> list[socket]:
+    """The internal listener for other replicas, if there may be some."""
+    where = settings.replica_listen
+    return [] if where is None else _open("REPLICA_LISTEN", where, "choose another one")
+
+
 def _adopt(inherited: Sequence[Inherited]) -> list[socket]:
     try:
         return [each.listening() for each in inherited]
@@ -112,14 +118,17 @@ def _shown(*places: Endpoint) -> str:
     return ", ".join(f"{host}:{where.port}" for host, where in zip(hosts, places, strict=True))
 
 
-def open_keyring(path: Path) -> Keyring:
-    """The installation's key, made at the first start. Raises :class:`StartError`."""
+def open_keyring(settings: Settings, data_dir: Path) -> Keyring:
+    """The installation's key, made at the first start unless it was given. Raises :class:`StartError`."""
+    given = settings.secret_key_file
+    path = data_dir / "secret.key" if given is None else given
     try:
-        return load_keyring(path)
+        return load_keyring(path) if given is None else read_keyring(path)
     except ValueError as error:
         raise StartError(str(error)) from None
     except OSError as error:
-        raise StartError(f"{path} cannot be read ({error.strerror}); restore it from a backup") from None
+        remedy = "restore it from a backup" if given is None else "SECRET_KEY_FILE names it"
+        raise StartError(f"{path} cannot be read ({error.strerror}); {remedy}") from None
 
 
 async def migrated(conninfo: str) -> None:

@@ -249,6 +249,14 @@ def http_origin(text: str) -> str:
     return url
 
 
+def replica_url(text: str) -> str:
+    """As :func:`http_origin`, with ``http`` and a port: replicas speak plain HTTP with each other."""
+    url = http_origin(text)
+    if not url.startswith("http://") or urlsplit(url).port is None:
+        raise ValueError("it is not http, or has no port")
+    return url
+
+
 def provider_url(text: str) -> str:
     """As :func:`http_url`, for what is trusted with secrets: ``http`` only where nobody else can listen."""
     url = http_url(text)

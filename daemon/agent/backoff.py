@@ -20,6 +20,10 @@ LASTED: Final = 60.0
 # A server that restarts has said so: it is back in seconds. Five hundred agents in that span are a hundred or two a
 # second, which a daemon that has just started bears.
 AFTER_SHUTDOWN: Final = (0.5, 4.0)
+# The server that shuts down may be one of several: another one is asked within a second, so that what people do waits
+# no longer, and not by all agents in the same moment. Where it was the only one, an attempt is refused and costs
+# little.
+ELSEWHERE: Final = 1.0
 # A server may ask for more patience than we have by ourselves, but a nonsensical date must not silence an agent.
 MOST_PATIENCE: Final = 600.0
 
@@ -44,6 +48,10 @@ class Backoff:
         if lasted >= LASTED:
             self._step = FIRST
         return self.failed()
+
+    def elsewhere(self) -> float:
+        """The wait before another server is asked, and between such attempts."""
+        return ELSEWHERE * self._random()
 
     def shut_down(self) -> float:
         """The wait after a server said that it shuts down. If it then is away, the steps begin anew."""

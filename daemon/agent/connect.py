@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -42,6 +43,42 @@ class Options:
     name: str | None = None
     host_name: str = "laptop"  # what a new registration is called if it gets no name
     auto_start: bool = True
+
+
+class _Session:
+    """One tunnel that is served in a task of its own, because a newer one may begin before it is over."""
+
+    def __init__(self, nursery: trio.Nursery, stopping: Stopping, serve: Serve, dialed: Dialed) -> None:
+        self.dialed = dialed
+        self.over = trio.Event()
+        self.ended = SessionEnded("the server closed it")  # how it is over
+        self._stopping = stopping
+        self._serve = serve
+        nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        try:
+            with self._stopping.serving():
+                await self._serve(self.dialed)
+        except SessionEnded as error:
+            self.ended = error
+        except OSError as error:
+            self.ended = SessionEnded(f"it broke off ({shown(str(error))})")
+        finally:
+            self.dialed.stream.close()
+            self.over.set()
+
+    async def over_or_leaving(self) -> None:
+        """Wait until it is over, or the server says that it shuts down."""
+
+        async def leaving() -> None:
+            await self.dialed.leaving.wait()
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leaving)
+            await self.over.wait()
+            nursery.cancel_scope.cancel()
 
 
 class Agent:
@@ -128,6 +165,12 @@ class Agent:
 
     async def _keep_connected(self, registration: Registration, dialer: Dialer, serve: Serve) -> None:
         """One connection after the other, until the agent stops. Raises :class:`AgentError` for what is final."""
+        async with trio.open_nursery() as sessions:
+            await self._connect_for_ever(registration, dialer, partial(_Session, sessions, self._stopping, serve))
+
+    async def _connect_for_ever(
+        self, registration: Registration, dialer: Dialer, begin: Callable[[Dialed], _Session]
+    ) -> None:
         used = False
         while True:
             try:
@@ -140,7 +183,7 @@ class Agent:
                 if not used:
                     self._credentials.put_first(registration)
                     used = True
-                wait = await self._served(dialed, registration, dialer, serve)
+                wait = await self._served(dialed, registration, dialer, begin)
             if self._stopping.draining.is_set():
                 return
             await trio.sleep(wait)
@@ -160,23 +203,42 @@ class Agent:
         text = f"{registration.server} does not open the tunnel (status {refused.status}){said}; trying again"
         return self._failed(text, refused.retry_after)
 
-    async def _served(self, dialed: Dialed, registration: Registration, dialer: Dialer, serve: Serve) -> float:
-        """Serve one tunnel; how long to wait after it. Raises :class:`AgentError` where waiting is no use."""
-        self._greet(dialed, registration, dialer.server)
-        began = trio.current_time()
-        ended = SessionEnded("the server closed it")
-        try:
-            with self._stopping.serving():
-                await serve(dialed)
-        except SessionEnded as error:
-            ended = error
-        except OSError as error:
-            ended = SessionEnded(f"it broke off ({shown(str(error))})")
-        finally:
-            dialed.stream.close()
+    async def _served(
+        self, dialed: Dialed, registration: Registration, dialer: Dialer, begin: Callable[[Dialed], _Session]
+    ) -> float:
+        """Serve one tunnel, and those that it moves to; how long to wait after it.
+
+        Raises :class:`AgentError` where waiting is no use.
+        """
+        while True:
+            self._greet(dialed, registration, dialer.server)
+            began = trio.current_time()
+            session = begin(dialed)
+            await session.over_or_leaving()
+            moved = None if self._stopping.draining.is_set() else await self._elsewhere(session, dialer, registration)
+            if moved is None:
+                break
+            dialed = moved
+        await session.over.wait()
         if self._stopping.draining.is_set():
             return 0.0
-        return self._after(ended, trio.current_time() - began, registration)
+        return self._after(session.ended, trio.current_time() - began, registration)
+
+    async def _elsewhere(self, session: _Session, dialer: Dialer, registration: Registration) -> Dialed | None:
+        """A tunnel by another server, if this one shuts down and there are several. What is open in it goes on."""
+        if not session.dialed.leaving.is_set():
+            return None
+        while not self._stopping.draining.is_set():
+            await trio.sleep(self._backoff.elsewhere())
+            try:
+                dialed = await open_tunnel(dialer, registration)
+            except (Trouble, Refused):  # the only one; or it is told when it is asked in earnest
+                if session.over.is_set():
+                    break
+            else:
+                self._voice.say("the server shuts down; another one takes over")
+                return dialed
+        return None
 
     def _greet(self, dialed: Dialed, registration: Registration, server: Server) -> None:
         url = server.sandbox_url(registration.sandbox_id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import h11
+import trio
 
 from daemon.agent.errors import Trouble
 from daemon.version import version
@@ -25,11 +26,15 @@ _SWITCHED: Final = 101
 
 @dataclass(frozen=True, slots=True)
 class Dialed:
-    """A WebSocket that is established. ``early`` came behind the server's head; ``version`` is the tunnel's."""
+    """A WebSocket that is established. ``early`` came behind the server's head; ``version`` is the tunnel's.
+
+    ``leaving`` is set when the server says that it shuts down; what is open goes on then.
+    """
 
     stream: Stream
     early: bytes
     version: int
+    leaving: trio.Event = field(default_factory=trio.Event)
 
 
 async def open_tunnel(dialer: Dialer, registration: Registration) -> Dialed:

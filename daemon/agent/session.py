@@ -55,6 +55,7 @@ class _Tunnel:
         self._draining = draining
         self._requests = Requests(local)
         self._link = AgentLink(dialed.version, f"cli-server-agent/{version()}", machine(), self._opened)
+        self._link.on_farewell = dialed.leaving.set
         self._nursery: trio.Nursery | None = None
         self._closed = trio.Event()  # nothing more comes
         self._written = trio.Event()  # nothing more goes

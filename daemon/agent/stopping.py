@@ -24,16 +24,21 @@ class Stopping:
         self.scope = trio.CancelScope()
         self.draining = trio.Event()
         self.drain_seconds = drain_seconds
-        self.is_serving = False
+        self._serving = 0
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a tunnel is open."""
+        return self._serving > 0
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         """A tunnel is open: what happens in it may finish."""
-        self.is_serving = True
+        self._serving += 1
         try:
             yield
         finally:
-            self.is_serving = False
+            self._serving -= 1
 
     def drain(self) -> None:
         """End: at once where nothing is open."""

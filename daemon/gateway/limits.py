@@ -29,6 +29,9 @@ LINGER_BYTES: Final = 4 * 1024 * 1024
 LINGER_SECONDS: Final = 2.0
 # Streams get so long to end after SIGTERM; below systemd's 90 s and Kubernetes' 30 s.
 DRAIN_SECONDS: Final = 10.0
+# Where there are other replicas: so long everything is served as before while /readyz says no, so that load balancers
+# stop sending new connections. HAProxy notices after three checks, two seconds apart; Kubernetes in a second or two.
+NOTICE_SECONDS: Final = 7.0
 # A client that we took just before SIGTERM is about to send its first request: a round trip or two of a slow link.
 FRESH_SECONDS: Final = 1.0
 

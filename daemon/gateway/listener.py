@@ -132,10 +132,16 @@ class Listener:
         """Wait for the end of :meth:`run`."""
         await self._drained.wait()
 
-    def drain(self, seconds: float) -> None:
-        """Accept nothing more; idle connections end now, busy ones after their answer or after ``seconds``."""
+    def step_aside(self) -> None:
+        """Serve on, and let each answer end its connection: whoever comes again had better go elsewhere."""
         for service in (self.service, *self._doors.values()):
             service.draining = True
+        for client in self.watch.clients.values():
+            client.last = True
+
+    def drain(self, seconds: float) -> None:
+        """Accept nothing more; idle connections end now, busy ones after their answer or after ``seconds``."""
+        self.step_aside()
         self._connections.deadline = trio.current_time() + seconds
         self._accepting.cancel()
         self._stop_listening()

@@ -37,7 +37,8 @@ RESUME_PARAMETER = b"__cli-server"
 # What opencode's page asks for by itself while it is merely open, seen by watching one for a minute: its event stream,
 # and its health every ten seconds. It keeps nothing awake.
 BACKGROUND = frozenset({b"/event", b"/global/event", b"/api/event", b"/global/health", b"/api/health"})
-_CREDENTIALS = frozenset({b"authorization"})
+# And what replicas say to each other (daemon.tunnel.hop): nobody else does.
+_CREDENTIALS = frozenset({b"authorization", b"cli-server-hop"})
 # Clear-Site-Data reaches cookies of the whole domain, ours among them. Whether this host is reached by TLS, and where,
 # is the operator's to say. Network error logging would report each address that is opened here, our tickets among them.
 _NOT_FROM_SANDBOXES = frozenset(

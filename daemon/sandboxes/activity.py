@@ -44,6 +44,14 @@ class Activity:
         self._last[sandbox_id] = now
         self._unwritten.add(sandbox_id)
 
+    def hurry(self, sandbox_id: str | None = None) -> None:
+        """Something changes with it (``None``: with any): perhaps another replica is about to pause it.
+
+        What this one knows of its use is written while that one waits (daemon.sandboxes.sweeper).
+        """
+        if sandbox_id in self._unwritten or (sandbox_id is None and self._unwritten):
+            self._urgent.set()
+
     def last(self, sandbox_id: str) -> datetime | None:
         """When this process last saw it used; ``None``: never."""
         seen = self._last.get(sandbox_id)

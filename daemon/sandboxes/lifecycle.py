@@ -49,6 +49,9 @@ _LAST_SECONDS: Final = 2.0  # for giving the leases back at the end; they run ou
 # opencode's start takes a core for some seconds; many more at once than there are cores would only all be late, and
 # everybody else with them. Sixteen at most, because the disk is shared.
 STARTS: Final = min(16, max(2, os.cpu_count() or 2) + 1)
+# Pauses at once. An engine stops some ten a second: of the hundreds that the sweeper finds in an evening, each has its
+# deadline from its own turn on.
+STOPS: Final = 64
 _TELL_SECONDS: Final = 0.5  # between looks at how far a fetch is
 TRIES: Final = 3  # of a start, if the backend is unavailable; then a person should look
 _PAUSES: Final = (1.0, 5.0, 15.0, 60.0)  # seconds between tries; the last for ever, where giving up is no way out
@@ -77,6 +80,7 @@ class Lifecycle:
     """One per daemon. ``spec`` says how to start a sandbox; ``finished`` is told of every job (metrics).
 
     ``take_over``: when the service begins, leases of others are of dead daemons, because only one runs on this backend.
+    ``replica``: this daemon's name among several.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Lifecycle:
         take_over: bool,
         finished: Callable[[str, str, float], None] = lambda _kind, _outcome, _seconds: None,
         deadlines: Deadlines | None = None,
+        replica: str | None = None,
     ) -> None:
         self.owner = new_id()
         self._db = db
@@ -99,9 +104,10 @@ class Lifecycle:
         self._deadlines = deadlines or Deadlines()
         self._jobs: dict[str, _Job] = {}
         self._starts = trio.CapacityLimiter(STARTS)
+        self._stops = trio.CapacityLimiter(STOPS)
         self._turns: dict[str, trio.CapacityLimiter] = {}
         self._wake = trio.Event()
-        self._disks = WorkspaceDisks(db, backend, self._deadlines)
+        self._disks = WorkspaceDisks(db, backend, self._deadlines, replica)
         notifications.subscribe("sandbox", lambda _words: self._wake.set())
         notifications.subscribe("workspace", lambda _words: self._disks.wake())
         notifications.on_gap(lambda: self._wake.set())
@@ -291,7 +297,7 @@ class Lifecycle:
         reason = ""
         for attempt in range(TRIES):
             try:
-                async with within(self._deadlines.pause, "the pause"):
+                async with self._stops, within(self._deadlines.pause, "the pause"):
                     await self._backend.pause(row.id)
             except BackendError as error:
                 reason = f"it could not be paused: {error}"

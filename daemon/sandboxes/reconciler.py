@@ -18,6 +18,7 @@ from daemon.db.database import DatabaseUnavailable
 from daemon.ids import new_id
 from daemon.sandboxes import status
 from daemon.sandboxes.deadlines import Deadlines, within
+from daemon.sandboxes.duty import Duty
 from daemon.store import sandboxes as store
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS: Final = 5.0  # an opencode that died is noticed within; the process backend's list costs nothing
+# Several replicas would see the same, and ask the backend for it as often. A list may take some seconds.
+_DUTY_SECONDS: Final = 4 * LOOK_SECONDS
 # What should not run is stopped when it was seen for so long without a break: longer than any start takes.
 UNKNOWN_SECONDS: Final = 60.0
 # An opencode that dies more often than this within the window has a reason that a restart does not mend.
@@ -74,11 +77,18 @@ def fail_and_resume(conn: Connection, row: SandboxRow, reason: str, *, counted: 
 
 
 class Reconciler:
-    """The service."""
+    """The service. ``replica``: this daemon's name among several, of which one reconciles."""
 
     def __init__(
-        self, db: Database, backend: Backend, *, deadlines: Deadlines | None = None, ripe: float | None = None
+        self,
+        db: Database,
+        backend: Backend,
+        *,
+        deadlines: Deadlines | None = None,
+        ripe: float | None = None,
+        replica: str | None = None,
     ) -> None:
+        self._duty = Duty(db, "reconciler", replica, _DUTY_SECONDS)
         self._db = db
         self._backend = backend
         self._deadlines = deadlines or Deadlines()
@@ -93,7 +103,10 @@ class Reconciler:
         """Compare now and every few seconds, until cancelled."""
         while True:
             try:
-                await self.once()
+                if await self._duty.is_ours():
+                    await self.once()
+                else:
+                    self._first_seen.clear()  # somebody else has looked; what was seen here is old
                 self._blind.over()
             except (BackendError, DatabaseUnavailable) as error:
                 self._blind.met(str(error), cause=isinstance(error, BackendError))

@@ -16,6 +16,7 @@ import trio
 
 from daemon import values
 from daemon.db.database import DatabaseUnavailable
+from daemon.sandboxes.duty import Duty
 from daemon.sandboxes.idle import Witnesses, Work, is_idle, quiet_long_enough
 from daemon.store import sandboxes as store
 
@@ -31,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 SHORTEST_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 30.0
+# Of several replicas one asks the sandboxes whether they work; after so long without a sweep another one does.
+_DUTY_SECONDS: Final = 2 * LONGEST_SECONDS
+_ASK_SECONDS: Final = 5.0  # between questions whether that one is gone (daemon.store.replicas.forget_dead)
 _HELD_SECONDS: Final = 10.0  # a claim's lease; should this daemon die, the pause goes on after it
 # Between claim and hand-over: others write the first use of a quiet sandbox within 0.2 s (daemon.sandboxes.activity).
 SETTLE_SECONDS: Final = 1.0
@@ -46,7 +50,8 @@ def interval(timeouts: list[float]) -> float:
 class Sweeper:
     """The service. ``probe`` asks opencode whether it works; ``paused`` is told of every pause (metrics).
 
-    ``owner`` is the life cycle's, whose leases are forgotten together with this one's.
+    ``owner`` is the life cycle's, whose leases are forgotten together with this one's. ``replica``: this daemon's name
+    among several.
     """
 
     def __init__(
@@ -60,7 +65,9 @@ class Sweeper:
         paused: Callable[[], None] = lambda: None,
         settle: float = SETTLE_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        replica: str | None = None,
     ) -> None:
+        self._duty = Duty(db, "sweeper", replica, _DUTY_SECONDS)
         self._db = db
         self._activity = activity
         self._settings = settings
@@ -75,7 +82,7 @@ class Sweeper:
         while True:
             pause = LONGEST_SECONDS
             try:
-                pause = await self.once()
+                pause = await self.once() if await self._duty.is_ours() else _ASK_SECONDS
             except DatabaseUnavailable as error:
                 log.warning("no sweep", reason=str(error))
             await trio.sleep(pause)

@@ -10,6 +10,7 @@ import trio
 from backends.base import BackendError
 from daemon.db.database import DatabaseUnavailable
 from daemon.sandboxes.deadlines import Deadlines, within
+from daemon.sandboxes.duty import Duty
 from daemon.store import sandboxes as store
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS: Final = 5.0  # notifications may be lost
+_DUTY_SECONDS: Final = 4 * _LOOK_SECONDS  # of several replicas, this one asks the backend
 _AGAIN_SECONDS: Final = 60.0  # until another try with a disk that cannot be removed
 
 
 class WorkspaceDisks:
     """A service beside the life cycle: a disk that cannot be removed holds up nobody's sandbox."""
 
-    def __init__(self, db: Database, backend: Backend, deadlines: Deadlines) -> None:
+    def __init__(self, db: Database, backend: Backend, deadlines: Deadlines, replica: str | None = None) -> None:
+        self._duty = Duty(db, "workspace disks", replica, _DUTY_SECONDS)
         self._db = db
         self._backend = backend
         self._deadlines = deadlines
@@ -50,6 +53,8 @@ class WorkspaceDisks:
 
     async def once(self) -> None:
         """Remove what can be removed. Raises :class:`DatabaseUnavailable`."""
+        if not await self._duty.is_ours():
+            return
         emptied = await self._db.run(store.emptied_workspaces)
         self._not_before = {id_: at for id_, at in self._not_before.items() if id_ in emptied}
         for workspace_id in emptied:

@@ -44,12 +44,13 @@ class NewLocalSandbox:
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """Who may connect as a local sandbox. ``allowed``: whether anybody may, now."""
+    """Who may connect as a local sandbox. ``allowed``: whether anybody may, now. ``newest``: its connection's order."""
 
     token_hash: bytes
     workspace_id: str
     status: str
     allowed: bool
+    newest: int = 0
 
 
 # Codes
@@ -116,7 +117,7 @@ def find_tunnel(conn: Connection, sandbox_id: str) -> Tunnel | None:
     if not is_id(sandbox_id):
         return None
     row = conn.execute(
-        "SELECT b.tunnel_token_hash, b.workspace_id, b.status, m.role FROM sandboxes b"
+        "SELECT b.tunnel_token_hash, b.workspace_id, b.status, m.role, coalesce(b.tunnel_order, 0) FROM sandboxes b"
         " LEFT JOIN workspaces w ON w.id = b.workspace_id AND w.deleted_at IS NULL"
         " LEFT JOIN users u ON u.id = b.created_by AND u.disabled_at IS NULL"
         " LEFT JOIN members m ON m.workspace_id = w.id AND m.user_id = u.id"
@@ -125,9 +126,16 @@ def find_tunnel(conn: Connection, sandbox_id: str) -> Tunnel | None:
     ).fetchone()
     if row is None:
         return None
-    token_hash, workspace_id, status, role = row
+    token_hash, workspace_id, status, role, newest = row
     allowed = status != DELETING and role is not None and may(Role(role), Action.CONNECT_AGENT)
-    return Tunnel(token_hash, workspace_id, status, allowed)
+    return Tunnel(token_hash, workspace_id, status, allowed, newest)
+
+
+def next_order(conn: Connection) -> int:
+    """The place of a connection that comes in now behind all that came before, on whichever replica."""
+    row = conn.execute("SELECT nextval('tunnel_order')").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 # Presence. Who changes several rows takes them in the order of their ids.
@@ -146,20 +154,39 @@ def clean_info(said: Mapping[str, object]) -> dict[str, str]:
     return kept
 
 
-def tunnel_up(conn: Connection, sandbox_id: str, connection_id: str, info: Mapping[str, object] | None = None) -> bool:
-    """The sandbox is reached by this connection from now on. ``False``: it is gone, or being deleted.
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Where a connection is. ``replica``: whose it is, if there are several. ``order``: see :func:`next_order`."""
 
-    ``info``: what the machine says of itself; ``None`` leaves what it said before. A second time changes nothing.
+    replica: str | None = None
+    order: int = 0
+
+
+def tunnel_up(
+    conn: Connection,
+    sandbox_id: str,
+    connection_id: str,
+    info: Mapping[str, object] | None = None,
+    holder: Holder = Holder(),
+) -> bool:
+    """The sandbox is reached by this connection from now on.
+
+    ``False``: it is gone, or being deleted, or is reached by a newer one. ``info``: what the machine says of itself;
+    ``None`` leaves what it said before. A second time changes nothing.
     """
     cursor = conn.execute(
         "UPDATE sandboxes SET status = %(running)s, tunnel_connection = %(connection)s, last_heartbeat_at = now(),"
+        " tunnel_replica = %(replica)s, tunnel_order = %(order)s,"
         " agent_info = coalesce(%(info)s::jsonb, agent_info),"
         " generation = generation + (status <> %(running)s)::int,"
         " updated_at = CASE status WHEN %(running)s THEN updated_at ELSE now() END"
-        " WHERE id = %(id)s AND type = %(local)s AND status = ANY(%(before)s)",
+        " WHERE id = %(id)s AND type = %(local)s AND status = ANY(%(before)s)"
+        " AND (tunnel_connection IS NULL OR coalesce(tunnel_order, 0) <= %(order)s)",
         {
             "id": sandbox_id,
             "connection": connection_id,
+            "replica": holder.replica,
+            "order": holder.order,
             "info": None if info is None else Jsonb(clean_info(info)),
             "running": RUNNING,
             "local": LOCAL,

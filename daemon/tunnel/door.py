@@ -21,7 +21,7 @@ from daemon.gateway.replies import problem
 from daemon.sandboxes.status import DELETING
 from daemon.secret import token_hash
 from daemon.store.refusals import Refusal
-from daemon.store.tunnels import find_tunnel
+from daemon.store.tunnels import find_tunnel, next_order
 from daemon.tunnel.pace import Pace
 from daemon.tunnel.registry import Tunnel, Tunnels
 from daemon.version import version
@@ -34,8 +34,9 @@ from protocol.websocket import SUBPROTOCOL_V2, accept_token, is_key
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from daemon.db.database import Database
+    from daemon.db.database import Connection, Database
     from daemon.refusals import Refusals
+    from daemon.store.tunnels import Tunnel as Registered
 
 PREFIX: Final = b"/api/tunnel/"
 _BEARER: Final = re.compile(rb"[Bb]earer +([!-~]+)")
@@ -60,7 +61,7 @@ class TunnelSite:
             return refused
         sandbox_id = request.path[len(PREFIX) :].decode("ascii")
         token = _token(request)
-        found = await self._db.run(find_tunnel, sandbox_id)
+        found, order = await self._db.run(_look_up, sandbox_id)
         if found is None or found.status == DELETING:
             return problem(404, "sandbox_not_found", "There is no such machine here; it was removed. Connect it anew.")
         hashed = token_hash(token)
@@ -75,15 +76,24 @@ class TunnelSite:
         if wait:
             text = "This machine connects too often; is its registration used by two agents? Try again later."
             return problem(429, "too_many_connections", text, [(b"retry-after", b"%d" % math.ceil(wait))])
+        if self._tunnels.closing:
+            text = "This server is about to restart. Connect anew; another replica answers, or this one in a moment."
+            return problem(503, "shutting_down", text, [(b"retry-after", b"1")])
         answer = _answer(request)
         chosen = any(name == b"sec-websocket-protocol" for name, _ in answer.headers)
-        tunnel = Tunnel(sandbox_id, found.workspace_id, hashed, ServerLink(2 if chosen else 1, SOFTWARE))
+        tunnel = Tunnel(sandbox_id, found.workspace_id, hashed, ServerLink(2 if chosen else 1, SOFTWARE), order=order)
         head = RequestHead(request.method, request.target, [], 0, request.upgrade)
         door = _Door(self._tunnels, tunnel, answer)
         return Forward(door, head, _broke, revoked_by=(("tunnel", tunnel.connection_id),))
 
     async def _note(self, request: Request, sandbox_id: str, reason: str) -> None:
         await self._refusals.note(Refusal("tunnel.refused", reason, ip=request.client_ip, sandbox_id=sandbox_id))
+
+
+def _look_up(conn: Connection, sandbox_id: str) -> tuple[Registered | None, int]:
+    """The registration, and the place of this connection among all of them."""
+    found = find_tunnel(conn, sandbox_id)
+    return found, 0 if found is None else next_order(conn)
 
 
 def _broke(error: UpstreamError) -> Reply:

@@ -20,6 +20,7 @@ class Change:
     connection_id: str
     up: bool
     info: Mapping[str, object] | None = None
+    order: int = 0
 
 
 _Key = tuple[str, bool]  # connection, up
@@ -35,6 +36,7 @@ class Notes:
     def __init__(self) -> None:
         self._live: dict[str, str] = {}  # connection -> sandbox
         self._newest: dict[str, str] = {}  # sandbox -> connection
+        self._order: dict[str, int] = {}  # of connections
         self._begun: set[str] = set()  # connections whose beginning may be in the database
         self._pending: dict[_Key, Change] = {}
         self._taken: dict[_Key, Change] = {}
@@ -45,16 +47,18 @@ class Notes:
 
     # What happens
 
-    def up(self, sandbox_id: str, connection_id: str, info: Mapping[str, object] | None) -> None:
-        """A connection has begun, or its machine says something (new) of itself."""
+    def up(self, sandbox_id: str, connection_id: str, info: Mapping[str, object] | None, order: int = 0) -> None:
+        """A connection has begun, or its machine says something (new) of itself. ``order``: among all connections."""
         if connection_id in self._live and self._newest.get(sandbox_id) != connection_id:
             return  # the last words of one that was replaced
         if info is not None and connection_id in self._heard:
             self._unheard[connection_id] = info
             return
+        order = self._order.setdefault(connection_id, order)
         self._live[connection_id] = sandbox_id
         self._newest[sandbox_id] = connection_id
-        change = self._pending.setdefault((connection_id, True), Change(sandbox_id, connection_id, up=True))
+        new = Change(sandbox_id, connection_id, up=True, order=order)
+        change = self._pending.setdefault((connection_id, True), new)
         if info is not None:
             change.info = info
 
@@ -103,6 +107,7 @@ class Notes:
         sandbox_id = self._live.pop(connection_id)
         self._begun.discard(connection_id)
         self._heard.discard(connection_id)
+        self._order.pop(connection_id, None)
         self._unheard.pop(connection_id, None)
         if self._newest.get(sandbox_id) == connection_id:
             del self._newest[sandbox_id]

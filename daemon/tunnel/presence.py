@@ -29,13 +29,15 @@ _PAUSES: Final = (0.5, 1.0, 2.0, 5.0)  # seconds before writing again; the last 
 _LAST_SECONDS: Final = 5.0  # at shutdown, for one small transaction and one that is under way
 
 
-def write(conn: Connection, changes: Sequence[Change]) -> list[str]:
-    """Carry out ``changes`` in one transaction; the connections whose sandboxes are gone, or being deleted."""
+def write(conn: Connection, changes: Sequence[Change], replica: str | None = None) -> list[str]:
+    """Carry out ``changes`` in one transaction; the connections whose sandboxes are gone, or have a newer one."""
     refused = []
     for change in changes:
         if not change.up:
             tunnels.tunnel_down(conn, change.sandbox_id, change.connection_id)
-        elif not tunnels.tunnel_up(conn, change.sandbox_id, change.connection_id, change.info):
+        elif not tunnels.tunnel_up(
+            conn, change.sandbox_id, change.connection_id, change.info, tunnels.Holder(replica, change.order)
+        ):
             refused.append(change.connection_id)
     return refused
 
@@ -53,13 +55,17 @@ def _nobody(connection_id: str) -> None:
 class Presence:
     """One per daemon. :meth:`up` and :meth:`down` note, :meth:`run` is the service that writes.
 
-    ``only_one``: whatever is running when the service begins was an older daemon's, because no other runs beside it.
+    ``replica``: this daemon's name among several. ``only_one``: whatever is running when the service begins was an
+    older daemon's, because no other runs beside it.
     ``lost`` is told of each connection that the database does not accept: its sandbox is gone or being deleted, or is
     reached by a newer connection of another daemon. Such a connection should end.
     """
 
-    def __init__(self, db: Database, *, only_one: bool, lost: Callable[[str], None] = _nobody) -> None:
+    def __init__(
+        self, db: Database, *, only_one: bool, lost: Callable[[str], None] = _nobody, replica: str | None = None
+    ) -> None:
         self._db = db
+        self._replica = replica
         self._forget_older = only_one
         self._lost = lost
         self._notes = Notes()
@@ -68,13 +74,16 @@ class Presence:
         # After a time without the database everybody's heartbeats are old; the others get one round to bring theirs.
         self._may_expire = False
 
-    def up(self, sandbox_id: str, connection_id: str, info: Mapping[str, object] | None = None) -> None:
+    def up(
+        self, sandbox_id: str, connection_id: str, info: Mapping[str, object] | None = None, *, order: int = 0
+    ) -> None:
         """The sandbox is reached by this connection, and no more by an older one.
 
         Again for the same connection: its machine says more of itself, which is written at once the first time and then
-        with the next heartbeat. ``None`` leaves what it said before.
+        with the next heartbeat. ``None`` leaves what it said before. ``order``: of the connection, among those of all
+        daemons.
         """
-        self._notes.up(sandbox_id, connection_id, info)
+        self._notes.up(sandbox_id, connection_id, info, order)
         self._noted.set()
 
     def down(self, sandbox_id: str, connection_id: str) -> None:
@@ -82,6 +91,10 @@ class Presence:
         self._notes.down(connection_id)
         log.debug("tunnel ended", sandbox=sandbox_id, connection=connection_id)
         self._noted.set()
+
+    def hand_on(self, connection_id: str) -> None:
+        """It ends because this daemon does: its agent comes back by another one, and nobody is offline meanwhile."""
+        self._notes.lost([connection_id])
 
     async def written(self, connection_id: str) -> bool:
         """Wait until the database has heard what was noted of it; whether its sandbox is running by it."""
@@ -135,7 +148,7 @@ class Presence:
                 log.info("tunnels of the former daemon are offline", sandboxes=len(forgotten))
         changes = self._notes.take()
         if changes:
-            refused = await self._db.run(write, changes)
+            refused = await self._db.run(write, changes, self._replica)
             self._tell(self._notes.done(refused))
         self._moved()  # also if nothing was written: an end may have taken a beginning back
         return bool(changes)
@@ -163,7 +176,10 @@ class Presence:
 
     async def _end(self) -> None:
         for connection_id in self._notes.live():
-            self._notes.down(connection_id)
+            if self._replica is None:
+                self._notes.down(connection_id)
+            else:
+                self.hand_on(connection_id)
         try:
             await self.flush()
         except DatabaseUnavailable as error:

@@ -26,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 # An end that was said is taken within a round trip; a peer that does not is gone.
 _BURIAL_SECONDS: Final = 5.0
+# An idle tunnel of a daemon that ends stays until its agent is connected elsewhere, so that nobody is offline
+# meanwhile: a second, and some more for a slow line.
+_PARTING_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0  # a check that the database did not answer is made again
 
 
@@ -41,27 +44,43 @@ class Tunnel:
     workspace_id: str
     token_hash: bytes
     link: ServerLink
+    order: int = 0  # among the connections of all replicas
     connection_id: str = field(default_factory=new_id)
     established: bool = False
+    moved: bool = False  # its agent has a newer one; what is open in this one goes on
     over_since: float = math.inf  # Trio's time
 
 
 class Tunnels:
-    """One per daemon. Its service is :meth:`run`. ``ended`` is told the code of each tunnel's end: a metric."""
+    """One per daemon. Its service is :meth:`run`. ``ended`` is told the code of each tunnel's end: a metric.
+
+    ``several``: whether agents find another replica when this one ends.
+    """
 
     def __init__(
-        self, db: Database, presence: Presence, notifications: Notifications, *, ended: Callable[[str], None] = _ignore
+        self,
+        db: Database,
+        presence: Presence,
+        notifications: Notifications,
+        *,
+        ended: Callable[[str], None] = _ignore,
+        several: bool = False,
     ) -> None:
         self._db = db
         self._ended = ended
+        self._several = several
+        self.closing = False  # the daemon is about to end: agents that come now had better go elsewhere
         self.cut: Callable[[tuple[str, ...]], object] = _ignore  # how the gateway cuts what lives by a key
         self._presence = presence
         self._open: dict[str, Tunnel] = {}  # by connection; those that are not established yet, too
         self._live: dict[str, Tunnel] = {}  # by sandbox
         self._doubtful: set[str] = set()  # connections whose right to be there may have ended
+        self._unknown: set[str] = set()  # of these, those that the database does not name
         self._doubt = trio.Event()
         self._shutting_down = ""
+        self._parting = math.inf  # until when idle tunnels wait for their agents to be elsewhere
         notifications.subscribe("sandbox", lambda words: self._look(lambda tunnel: tunnel.sandbox_id == words[0]))
+        notifications.subscribe("tunnel", lambda words: self._look(lambda tunnel: tunnel.sandbox_id == words[0]))
         notifications.subscribe("workspace", lambda words: self._look(lambda tunnel: tunnel.workspace_id == words[0]))
         notifications.subscribe("member", lambda words: self._look(lambda tunnel: tunnel.workspace_id == words[0]))
         notifications.subscribe("user", lambda words: self._look(lambda tunnel: True))
@@ -76,6 +95,15 @@ class Tunnels:
         """The way to a sandbox, if there is one."""
         tunnel = self._live.get(sandbox_id)
         return None if tunnel is None or tunnel.link.over.is_set() else tunnel.link
+
+    def serves(self, sandbox_id: str) -> bool:
+        """Whether a request for it can be sent from here now."""
+        link = self.link(sandbox_id)
+        return link is not None and not link.draining
+
+    def holds(self, sandbox_id: str, connection_id: str) -> bool:
+        """Whether it is this connection by which requests for it can be sent from here now."""
+        return self.serves(sandbox_id) and self._live[sandbox_id].connection_id == connection_id
 
     # A connection's life
 
@@ -98,12 +126,20 @@ class Tunnels:
             older = self._live.get(tunnel.sandbox_id)
             self._live[tunnel.sandbox_id] = tunnel
             log.info("tunnel is up", sandbox=tunnel.sandbox_id, version=link.version)
-            self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info or None)
+            self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info or None, order=tunnel.order)
             if older is not None:  # now that there is a newer one, its end makes nobody offline
-                older.link.end("replaced", "a newer connection of this sandbox was made")
+                self._replace(older)
         elif link.version == 1 and link.info:  # version 2 says it once, with its hello
             self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info)
             link.info = {}
+
+    def _replace(self, tunnel: Tunnel) -> None:
+        """There is a newer connection of its sandbox. One that shuts down was left by plan: its streams may end."""
+        if tunnel.link.draining and tunnel.link.version != 1:
+            tunnel.moved = True
+            self._end_idle()
+        else:
+            tunnel.link.end("replaced", "a newer connection of this sandbox was made")
 
     def detach(self, tunnel: Tunnel) -> None:
         """Its connection has ended."""
@@ -115,7 +151,10 @@ class Tunnels:
             del self._live[tunnel.sandbox_id]
         if tunnel.established:
             tunnel.established = False
-            self._presence.down(tunnel.sandbox_id, tunnel.connection_id)
+            if self._shutting_down and self._several:
+                self._presence.hand_on(tunnel.connection_id)
+            else:
+                self._presence.down(tunnel.sandbox_id, tunnel.connection_id)
             self._ended(tunnel.link.failure.code)
             log.info("tunnel is down", sandbox=tunnel.sandbox_id, reason=str(tunnel.link.failure))
 
@@ -123,22 +162,26 @@ class Tunnels:
         """The database does not know this connection as its sandbox's (any more).
 
         The sandbox may be gone, the database may have lost its last transactions, or another daemon may have a newer
-        connection. The agent comes anew, and the handshake tells which.
+        connection.
         """
-        tunnel = self._open.get(connection_id)
-        if tunnel is not None:
-            tunnel.link.end("shutdown", "the server does not know this connection any more")
+        if connection_id in self._open:
+            self._unknown.add(connection_id)
+        self._look(lambda tunnel: tunnel.connection_id == connection_id)
 
     def shut_down(self, message: str) -> None:
         """The daemon ends: agents are told, no new streams; those that are open go on until somebody cuts them."""
+        self.closing = True
         self._shutting_down = message
+        self._parting = trio.current_time() + (_PARTING_SECONDS if self._several else 0.0)
         for tunnel in self._open.values():
             tunnel.link.shut_down(message)
         self._end_idle()
 
     def _end_idle(self) -> None:
+        parting = trio.current_time() < self._parting
         for tunnel in self._open.values():
-            if tunnel.link.idle.is_set():
+            waits = bool(self._shutting_down) and parting and not tunnel.moved and tunnel.link.version != 1
+            if tunnel.link.idle.is_set() and not waits:
                 tunnel.link.end("shutdown", self._shutting_down or "the agent shuts down")
 
     # The service
@@ -189,7 +232,14 @@ class Tunnels:
         """End a tunnel whose sandbox is gone, or whose maker may not connect machines any more."""
         tunnel = self._open.get(connection_id)
         if tunnel is None:
+            self._unknown.discard(connection_id)
             return
         found = await self._db.run(find_tunnel, tunnel.sandbox_id)
+        unknown = connection_id in self._unknown
+        self._unknown.discard(connection_id)
         if found is None or not found.allowed or found.token_hash != tunnel.token_hash:
             tunnel.link.end("removed", "the sandbox was deleted, or its maker may not connect machines any more")
+        elif found.newest > tunnel.order:
+            self._replace(tunnel)
+        elif unknown:  # its agent comes anew, and the handshake tells why
+            tunnel.link.end("shutdown", "the server does not know this connection any more")

@@ -86,6 +86,10 @@ class TunnelExchange(NotMovable):
                 raise self._failure from error
         return self._stream
 
+    def open(self) -> None:
+        """Open the stream before there is a piece of the body. Raises :class:`UpstreamError`."""
+        self._opened()
+
     async def send_head(self, head: RequestHead) -> None:
         """See :class:`~daemon.wire.exchange.Exchange`."""
         self._head = head

@@ -105,7 +105,11 @@ class Http1Exchange:
         if self._sent and self._received and self._reusable and not self._pending:
             self._upstream.put_idle(stream)
         else:
-            stream.close()
+            self.drop(stream)
+
+    def drop(self, stream: PlainOrTLS) -> None:
+        """Close a connection that is of no use any more."""
+        stream.close()
 
     def _io(self) -> PlainOrTLS:
         assert self.stream is not None, "the exchange has no head yet"  # a bug of ours, never of a peer

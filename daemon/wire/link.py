@@ -60,6 +60,7 @@ class Link:
         self.failure = LinkBroken("lost", "the tunnel has ended")  # why it is over
         self.on_over: Callable[[], None] | None = None  # called once
         self._farewell: LinkBroken | None = None  # the other end shuts down by plan
+        self.on_farewell: Callable[[], None] | None = None  # called when it says so
         self.info: Mapping[str, str] = {}  # what the other end said of itself
         self._pings: list[bytes] = []
         self._wake = trio.Event()
@@ -126,6 +127,8 @@ class Link:
         elif isinstance(event, GoneAway):
             if event.code == "shutdown":
                 self._farewell = LinkBroken(event.code, event.message or "the other end shuts down")
+                if self.on_farewell is not None:
+                    self.on_farewell()
             else:
                 self._finish(LinkBroken(event.code, event.message or event.code))
         elif isinstance(event, Greeted):

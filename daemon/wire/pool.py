@@ -53,6 +53,11 @@ class ConnectionPool:
         while self._idle and self._idle[0][0] < oldest:
             self._idle.pop(0)[1].close()
 
+    @property
+    def unused(self) -> bool:
+        """Whether no connection is kept."""
+        return not self._idle
+
     async def run(self) -> None:
         """Prune for ever: after a burst there may be many of them, and nobody who asks for one."""
         while True:

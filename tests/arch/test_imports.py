@@ -32,6 +32,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.setting_table": ("daemon.cluster_values", "daemon.security_txt", "daemon.values"),
     "daemon.config": ("daemon.secretfile", "daemon.setting_table", "daemon.values"),
     "daemon.metrics": ("daemon.config",),
+    "daemon.upkeep": ("daemon.db", "daemon.store"),
     "daemon.readiness": ("daemon.supervise",),
     "daemon.start": (
         "backends", "daemon.config", "daemon.datadir", "daemon.db", "daemon.gateway.listener", "daemon.secret",
