@@ -16,6 +16,7 @@ import secrets
 import socket
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import kubernetes
@@ -26,7 +27,8 @@ from tests.standins.kubernetes import rbac, volumes
 from tests.standins.kubernetes.admission import DEFAULT_CLASS
 from tests.standins.kubernetes.api import Api, Call
 from tests.standins.kubernetes.controllers import Controllers
-from tests.standins.kubernetes.pods import NODE, Kubelet, set_condition
+from tests.standins.kubernetes.pods import NODE, Kubelet
+from tests.standins.kubernetes.podstatus import set_condition
 from tests.standins.kubernetes.schemas import definition
 from tests.standins.kubernetes.server import Server
 from tests.standins.kubernetes.world import Image, World
@@ -57,6 +59,7 @@ class Cluster:
         self._server = Server(self._api, self._kubelet)
         self._thread = threading.Thread(target=self._main, name="cluster")
         self._begun: Future[None] = Future()
+        self._broken: BaseException | None = None  # what ended the thread
         self._token: trio.lowlevel.TrioToken
         self._nursery: trio.Nursery
         self._listening: trio.CancelScope | None = None
@@ -68,17 +71,21 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._token.run_sync_soon(self._nursery.cancel_scope.cancel)
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._nursery.cancel_scope.cancel)
         self._thread.join(_END)
         assert not self._thread.is_alive(), "the stand-in does not end"
+        if self._broken is not None:
+            raise self._broken
 
     def _main(self) -> None:
         try:
             trio.run(self._run, restrict_keyboard_interrupt_to_checkpoints=True)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whoever opened the cluster gets it
             if self._begun.done():
-                raise
-            self._begun.set_exception(error)
+                self._broken = error
+            else:
+                self._begun.set_exception(error)
 
     async def _run(self) -> None:
         self._token = trio.lowlevel.current_trio_token()

@@ -1,7 +1,8 @@
 """``pods/exec`` over a WebSocket: the protocols v4 and v5 of ``channel.k8s.io``.
 
 Channel 0 is the standard input, 1 and 2 are the outputs, 3 tells the end as a ``Status``; 255 closes a channel (v5).
-What it does NOT do: terminals (``tty`` gets pipes), port forwarding, and attach.
+A command whose connection ends goes on, as in a cluster, until the container ends. What it does NOT do: terminals
+(``tty`` gets pipes), port forwarding, and attach.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 import wsproto
 from wsproto import events
+from wsproto.connection import ConnectionState
 
 from tests.standins.kubernetes import answers, jail
 
@@ -43,7 +45,7 @@ async def serve(
         raise answers.bad_request(f"unable to upgrade: none of {request.subprotocols} is known")
     await stream.send_all(ws.send(events.AcceptConnection(subprotocol=chosen)))
     ws.receive_data(wire.trailing_data[0])
-    await _Session(stream, ws).run(words, query.get("stdin", [""])[-1] in ("true", "1", "True"))
+    await _Session(stream, ws, kubelet).run(words, query.get("stdin", [""])[-1] in ("true", "1", "True"))
 
 
 def _command(query: dict[str, list[str]], kubelet: Kubelet, call: Call) -> list[str]:
@@ -64,9 +66,11 @@ def _command(query: dict[str, list[str]], kubelet: Kubelet, call: Call) -> list[
 class _Session:
     """One command and its channels."""
 
-    def __init__(self, stream: trio.SocketStream, ws: wsproto.WSConnection) -> None:
+    def __init__(self, stream: trio.SocketStream, ws: wsproto.WSConnection, kubelet: Kubelet) -> None:
+        self._kubelet = kubelet
         self._stream, self._ws = stream, ws
         self._lock = trio.Lock()
+        self._message = b""  # as far as it has come
 
     async def run(self, words: list[str], stdin: bool) -> None:
         pipe = subprocess.PIPE
@@ -83,9 +87,7 @@ class _Session:
                 nursery.cancel_scope.cancel()
         finally:
             if process.returncode is None:
-                process.kill()
-                with trio.CancelScope(shield=True):
-                    await process.wait()
+                self._kubelet.left_alone.append(process)
 
     async def _pass(self, channel: int, output: Any) -> None:
         async with output:
@@ -112,18 +114,22 @@ class _Session:
                 self._ws.receive_data(data)
                 for event in self._ws.events():
                     if isinstance(event, events.CloseConnection):
+                        if self._ws.state is ConnectionState.REMOTE_CLOSING:
+                            await self._send(event.response())
                         return
                     if isinstance(event, events.Ping):
                         await self._send(event.response())
                     if isinstance(event, events.Message):
-                        await self._input(process, event.data)
+                        self._message += event.data.encode() if isinstance(event.data, str) else bytes(event.data)
+                        if event.message_finished:
+                            await self._input(process, self._message)
+                            self._message = b""
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
             scope.cancel()
 
-    async def _input(self, process: trio.Process, data: str | bytes | bytearray) -> None:
-        piece = data.encode() if isinstance(data, str) else bytes(data)
+    async def _input(self, process: trio.Process, piece: bytes) -> None:
         if not piece or process.stdin is None:
             return
         if piece[0] == _STDIN and len(piece) > 1:

@@ -18,13 +18,14 @@ import trio
 
 from tests.standins.kubernetes import answers, jail, probes, volumes
 from tests.standins.kubernetes.network import PodNetwork
+from tests.standins.kubernetes.podstatus import Life, Statuses
 from tests.standins.kubernetes.process import Log, Process, environment
 from tests.standins.kubernetes.store import now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.standins.kubernetes.api import Api, Call
+    from tests.standins.kubernetes.api import Call
     from tests.standins.kubernetes.world import Image
 
 Json = dict[str, Any]
@@ -42,47 +43,31 @@ def _address() -> str:
     return f"127.{_SECOND}.{number // 256}.{number % 256 or 1}"
 
 
-@dataclass
-class Life:
-    """What the kubelet knows of one pod beside its object."""
-
-    namespace: str
-    name: str
-    uid: str
-    address: str = ""
-    logs: list[Log] = field(default_factory=list)  # one for each run of the container
-    process: Process | None = None
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    ending: bool = False  # it was told to end, and is not started again
-    verdict: Json | None = None  # the status that a test or the kubelet gives the pod as its end
-    network: PodNetwork | None = None
-
-
 class _Failed(Exception):
     """The container cannot be started: (reason, message) of its waiting state."""
 
 
 @dataclass
-class Kubelet:
+class Kubelet(Statuses):
     """See the module's text."""
 
-    api: Api
     lives: dict[str, Life] = field(default_factory=dict)
-    lost: bool = False  # the node does not answer any more
-
-    def __post_init__(self) -> None:
-        self._world = self.api.world
-        self._kind = self._world.stored("pods")
+    left_alone: list[trio.Process] = field(default_factory=list)  # commands whose client has gone; they go on
 
     async def run(self) -> None:
         """Take up pods until it is cancelled; then their processes are killed."""
-        async with trio.open_nursery() as nursery:
-            seen = -1
-            while True:
-                seen = self._world.store.revision
-                for pod in self._world.store.list(self._kind.key):
-                    self._consider(nursery, pod)
-                await self._world.store.wait(seen, 60)
+        try:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    seen = self._world.store.revision
+                    for pod in self._world.store.list(self._kind.key):
+                        self._consider(nursery, pod)
+                    await self._world.store.wait(seen, 60)
+        finally:
+            with trio.CancelScope(shield=True):
+                for process in self.left_alone:
+                    process.kill()
+                    await process.wait()
 
     def _consider(self, nursery: trio.Nursery, pod: Json) -> None:
         about = pod["metadata"]
@@ -122,10 +107,6 @@ class Kubelet:
         return ""
 
     # One pod
-
-    def _now(self, life: Life) -> Json | None:
-        pod = self._world.store.find(self._kind.key, life.namespace, life.name)
-        return pod if pod is not None and pod["metadata"]["uid"] == life.uid else None
 
     async def _live(self, life: Life) -> None:
         try:
@@ -324,74 +305,13 @@ class Kubelet:
             self.lives.pop(life.uid, None)
             self._world.store.wake()
 
-    # The status
-
-    def _update(self, life: Life, **status: Any) -> None:
-        pod = self._now(life)
-        if pod is None or self.lost:
-            return
-        pod["status"] |= {"hostIP": "127.0.0.1", "startTime": pod["status"].get("startTime") or now()} | status
-        if life.address:
-            pod["status"] |= {"podIP": life.address, "podIPs": [{"ip": life.address}]}
-        self._world.store.update(self._kind, pod)
-
-    def _container(
-        self, life: Life, state: Json, restarts: int, *, started: bool = False, last: Json | None = None, **status: Any
-    ) -> None:
-        pod = self._now(life)
-        if pod is None:
-            return
-        container = pod["spec"]["containers"][0]
-        had = pod["status"].get("containerStatuses", [{}])[0]
-        one = {
-            "name": container["name"], "image": container["image"], "imageID": "", "ready": False, "started": started,
-            "restartCount": restarts, "state": state, "lastState": last or had.get("lastState", {}),
-        }  # fmt: skip
-        self._update(life, containerStatuses=[one], **status)
-        self._ready(life, ready=False)
-
-    def _waiting(self, life: Life, reason: str, message: str, restarts: int, last: Json | None = None) -> None:
-        waiting = {"reason": reason, **({"message": message} if message else {})}
-        self._container(life, {"waiting": waiting}, restarts, last=last)
-
-    def _ended(self, life: Life, code: int, started: str, restarts: int) -> None:
-        reason = (life.process.reason if life.process else "") or ("Completed" if code == 0 else "Error")
-        state = {"exitCode": code, "reason": reason, "startedAt": started, "finishedAt": now()}
-        self._container(life, {"terminated": state}, restarts)
-
-    def _finish(self, life: Life) -> None:
-        """Write the end that somebody has given the pod."""
-        self._update(life, **(life.verdict or {}))
-        self._ready(life, ready=False)
-
-    def _ready(self, life: Life, ready: bool) -> None:
-        pod = self._now(life)
-        if pod is None or self.lost:
-            return
-        for one in pod["status"].get("containerStatuses", ()):
-            one["ready"] = ready
-        reason = "" if ready else "ContainersNotReady"
-        for name in ("Ready", "ContainersReady"):
-            set_condition(pod, name, "True" if ready else "False", reason)
-        self._world.store.update(self._kind, pod)
-
-    def _condition(self, pod: Json, kind: str, status: str, reason: str = "", message: str = "") -> None:
-        if set_condition(pod, kind, status, reason, message):
-            self._world.store.update(self._kind, pod)
-            if reason == "Unschedulable":
-                self._world.event(pod, "Warning", "FailedScheduling", message, "default-scheduler")
-
-    def _said(self, life: Life, word: str, reason: str, message: str) -> None:
-        if (pod := self._now(life)) is not None and not self.lost:
-            self._world.event(pod, word, reason, message, "kubelet")
-
     # What requests and tests ask for
 
     def life(self, namespace: str, name: str) -> Life | None:
         """The pod's, if it has one."""
         return next((life for life in self.lives.values() if (life.namespace, life.name) == (namespace, name)), None)
 
-    def finish(self, namespace: str, name: str, reason: str = "", **status: Any) -> None:
+    def finish(self, namespace: str, name: str, **status: Any) -> None:
         """End a pod from outside, with a status: it was evicted, or has no memory left."""
         life = self.life(namespace, name)
         assert life is not None, f"no pod {namespace}/{name} runs"
@@ -399,7 +319,7 @@ class Kubelet:
         if life.process is None or life.process.log.ended:
             life.scope.cancel()
         else:
-            life.process.kill(reason)
+            life.process.kill()
 
     def variables(self, life: Life, pod: Json) -> dict[str, str]:
         """The environment of the pod's container."""
@@ -432,22 +352,6 @@ class Kubelet:
             lines = bytes(log.data).splitlines(keepends=True)
             start = sum(map(len, lines[: max(len(lines) - int(query["tailLines"]), 0)]))
         return log.follow(start, further=query.get("follow") == "true")
-
-
-def set_condition(obj: Json, kind: str, status: str, reason: str = "", message: str = "") -> bool:
-    """Write a condition. Whether it changed anything."""
-    conditions = obj["status"].setdefault("conditions", [])
-    old = next((one for one in conditions if one["type"] == kind), None)
-    new = {"type": kind, "status": status, "lastTransitionTime": now()}
-    new |= {name: value for name, value in (("reason", reason), ("message", message)) if value}
-    if old is not None:
-        same = old["status"] == status
-        new["lastTransitionTime"] = old["lastTransitionTime"] if same else new["lastTransitionTime"]
-        if old == new:
-            return False
-        conditions.remove(old)
-    conditions.append(new)
-    return True
 
 
 def _way(number: int) -> str:

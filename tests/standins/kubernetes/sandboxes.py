@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.standins.kubernetes.answers import Refused
 from tests.standins.kubernetes.api import Call
-from tests.standins.kubernetes.pods import set_condition
+from tests.standins.kubernetes.podstatus import set_condition
 from tests.standins.kubernetes.rbac import ADMIN
 
 if TYPE_CHECKING:

@@ -174,19 +174,20 @@ class Server:
         await stream.send_all(wire.send(head) or b"")
         with trio.move_on_after(seconds if seconds is not None else float("inf")) as scope:
             async with trio.open_nursery() as nursery, aclosing(pieces):  # type: ignore[type-var]
-                nursery.start_soon(_left, stream, nursery.cancel_scope)
+                nursery.start_soon(_left, stream, wire, nursery.cancel_scope)
                 async for piece in pieces:
                     await stream.send_all(wire.send(h11.Data(data=piece)) or b"")
                 await stream.send_all(wire.send(h11.EndOfMessage()) or b"")
                 nursery.cancel_scope.cancel()
         if scope.cancelled_caught:
             raise _Cut
-        await stream.aclose()
 
 
-async def _left(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+async def _left(stream: trio.SocketStream, wire: h11.Connection, scope: trio.CancelScope) -> None:
+    """Wait until the client goes away. A next request, which may come just as the body ends, is kept."""
     with suppress(*_BREAKS):
-        await stream.receive_some(_PIECE)
+        while data := await stream.receive_some(_PIECE):
+            wire.receive_data(data)
     scope.cancel()
 
 
