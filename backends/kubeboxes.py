@@ -123,7 +123,7 @@ class Boxes:
 
     async def require_news(self) -> None:
         """Raise :class:`BackendUnavailable` unless the cluster answers, and its news are no older than it is good."""
-        await self._cluster.look((await self._resource()).root)
+        await self._cluster.look(await self._everywhere(), limit="1")  # by its store, and not from memory
         await self.sandboxes.require()
         await self.pods.require()
 

@@ -43,14 +43,14 @@ class Resource:
     """One kind of object in the API: its path, with and without a namespace."""
 
     def __init__(self, plural: str, group: str = "", version: str = "v1") -> None:
-        self.root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        self._root = f"/apis/{group}/{version}" if group else f"/api/{version}"
         self.plural = plural
 
     def path(self, namespace: str | None = None, name: str | None = None, part: str | None = None) -> str:
         """``/api/v1/namespaces/x/pods/y/log``."""
         inside = [] if namespace is None else ["namespaces", namespace]
         parts = [*inside, self.plural, *(each for each in (name, part) if each is not None)]
-        return "/".join([self.root, *(quote(each, safe="") for each in parts)])
+        return "/".join([self._root, *(quote(each, safe="") for each in parts)])
 
 
 NAMESPACES: Final = Resource("namespaces")
@@ -233,14 +233,15 @@ def refusal(response: urllib3.HTTPResponse, body: bytes) -> BackendError:
 
 def away(error: Exception) -> ClusterAway:
     """Why nobody could be reached, as far as the system tells."""
-    late = (urllib3.exceptions.TimeoutError, TimeoutError)
-    reason: BaseException | None = getattr(error, "reason", None) or error
-    if isinstance(error, late) or isinstance(reason, late):
+    reason: BaseException = getattr(error, "reason", None) or error
+    late = isinstance(reason, urllib3.exceptions.TimeoutError | TimeoutError)
+    if late and not isinstance(reason, urllib3.exceptions.NewConnectionError):
         return ClusterAway("the cluster does not answer in time")
     if isinstance(reason, urllib3.exceptions.ProtocolError):
         return Broken("the connection to the cluster broke")
-    number = None
-    while reason is not None and number is None:
-        number = getattr(reason, "strerror", None) if isinstance(reason, OSError) else None
-        reason = reason.__cause__ or reason.__context__
-    return ClusterAway("the cluster cannot be reached" + (f" ({number})" if number else ""))
+    found: BaseException | None = reason
+    while found is not None:
+        if isinstance(found, OSError) and found.strerror:
+            return ClusterAway(f"the cluster cannot be reached ({found.strerror})")
+        found = found.__cause__ or found.__context__
+    return ClusterAway("the cluster cannot be reached")

@@ -115,6 +115,7 @@ class KubernetesBackend:
         slot = self._slots.setdefault(require_id(spec.id), _Slot())
         async with slot.lock:
             stops = slot.stops
+            await self._boxes.version()
             await self._spaces.require_runtime()
             await self._spaces.ensure(spec.workspace_id)
             run = await self._boxes.started(spec)

@@ -30,6 +30,7 @@ from daemon.db.database import Database, DatabaseUnavailable
 from daemon.db.embedded import EmbeddedPostgres
 from daemon.db.listen import Notifications
 from daemon.db.migrate import installation_id
+from daemon.garbage import rarely_searched
 from daemon.gateway import limits
 from daemon.gateway.connection import Service
 from daemon.gateway.doors import Doors, ProxyOnly
@@ -56,7 +57,7 @@ from daemon.sandboxes.status import RUNNING, STATUSES
 from daemon.sandboxes.sweeper import Sweeper
 from daemon.secret import Keyring, token_hash
 from daemon.signin.providers import make_providers
-from daemon.start import bind, bind_replica, check_built, make_backend, migrated, open_keyring, start_errors
+from daemon.start import bind, bind_replica, make_backend, migrated, open_keyring, start_errors
 from daemon.store import access
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
@@ -92,9 +93,9 @@ async def run_daemon(
     settings: Settings, backend_factory: BackendFactory = make_backend, manager: Manager = NO_MANAGER
 ) -> None:
     """Run until SIGTERM or SIGINT. Raises :class:`StartError` if it cannot start."""
-    check_built(settings)
     with start_errors():
         async with AsyncExitStack() as stack:
+            stack.enter_context(rarely_searched())
             settings, sockets = bind(settings, manager.inherited)
             for sock in sockets:
                 stack.callback(sock.close)  # the listener closes them first, if the start comes so far

@@ -23,6 +23,7 @@ import trio
 
 from backends.base import BackendError, BackendUnavailable
 from backends.program import find_program
+from daemon.cluster_checks import check_rights, examine_cluster
 from daemon.datadir import DataDirError, DataDirInUse, lock_data_dir
 from daemon.db.cluster import Cluster, choose_identity
 from daemon.db.connect import DatabaseUnavailable, connect
@@ -154,6 +155,8 @@ async def check_backend(context: Context) -> Finding:
     from backends.process import ProcessBackend
     from daemon.start import StartError, make_backend
 
+    if context.settings.backend == "k8s":
+        return await examine_cluster(context.settings)
     try:
         with tempfile.TemporaryDirectory(prefix="cli-server-doctor-") as scratch:
             os.chmod(scratch, 0o711)  # as a sandbox's user, where the daemon is root, passes through DATA_DIR
@@ -298,6 +301,7 @@ CHECKS = (
     Check("data directory", check_data_dir),
     Check("database", check_database, 60.0),  # an embedded one may have to recover first
     Check("backend", check_backend, 60.0),  # makes a jail and runs opencode in it
+    Check("rights", check_rights, 60.0),  # some twenty questions
     Check("networks", check_networks, 30.0),
     Check("opencode program", check_opencode, 30.0),  # 185 MB from a cold disk
     Check("wildcard host", check_wildcard),

@@ -12,6 +12,7 @@ import trio
 from backends.base import BackendError
 from backends.containers import DockerOptions
 from backends.docker import DockerBackend
+from backends.manifests import KubernetesOptions
 from backends.process import ProcessBackend
 from daemon.config import SETTINGS, Endpoint
 from daemon.datadir import DataDirError
@@ -42,15 +43,12 @@ class StartError(Exception):
     """The daemon cannot start as it is set up. One line for the operator."""
 
 
-def check_built(settings: Settings) -> None:
-    """Raises :class:`StartError` for a backend that this version does not have."""
-    if settings.backend == "k8s":
-        raise StartError("BACKEND k8s is not built yet; use docker or process")
-
-
 def make_backend(settings: Settings, installation: str) -> Backend:
     """The backend that the settings ask for."""
-    check_built(settings)
+    if settings.backend == "k8s":
+        from backends.kubernetes import KubernetesBackend  # the official client takes half a second and 40 MB
+
+        return KubernetesBackend(kubernetes_options(settings), installation)
     if settings.backend == "docker":
         options = DockerOptions(
             image=settings.agent_image,
@@ -61,6 +59,32 @@ def make_backend(settings: Settings, installation: str) -> Backend:
         )
         return DockerBackend(options, installation)
     return ProcessBackend(settings.data_dir, installation, settings.opencode_bin)
+
+
+def kubernetes_options(settings: Settings) -> KubernetesOptions:
+    """How sandboxes are run in a cluster."""
+    return KubernetesOptions(
+        image=settings.agent_image,
+        server_namespace=settings.k8s_server_namespace or "",  # daemon/config.py has seen to it
+        server_labels=settings.k8s_server_labels,
+        server_port=settings.listen.port,
+        kubeconfig=settings.kubeconfig,
+        prefix=settings.k8s_namespace_prefix,
+        service_account=settings.k8s_service_account,
+        workspace_role=settings.k8s_workspace_role,
+        runtime=settings.agent_runtime,
+        egress=settings.agent_egress,
+        egress_allow=settings.k8s_egress_allow,
+        storage_class=settings.k8s_storage_class,
+        home_bytes=settings.k8s_home_size,
+        disk_bytes=settings.k8s_disk_size,
+        access_mode=settings.k8s_disk_access_mode,
+        ephemeral_bytes=settings.k8s_ephemeral_limit,
+        cpu_request=settings.k8s_cpu_request,
+        memory_request=settings.k8s_memory_request,
+        node_selector=settings.k8s_node_selector,
+        tolerations=settings.k8s_tolerations,
+    )
 
 
 @contextmanager

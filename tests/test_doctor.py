@@ -232,10 +232,6 @@ async def test_an_opencode_that_breaks_and_sees_nothing_of_our_environment(
     await _fails(checks.check_opencode, context, "ended with 3: key=.")
 
 
-async def test_a_backend_that_is_not_there_yet(tmp_path: Path) -> None:
-    await _fails(checks.check_backend, _context(tmp_path, BACKEND="k8s"), "k8s")
-
-
 async def test_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "localhost" in (await checks.check_wildcard(_context(tmp_path))).detail
     asked: list[str] = []

@@ -112,7 +112,8 @@ async def test_an_api_that_fails_now_and_then(kind: Kubernetes, code: int, every
                     except BackendUnavailable as error:
                         if name == "destroy_workspace" and "still runs" in str(error):
                             break
-                        assert code != 429, "it was not repeated"
+                        if code == 429 and name not in ("logs", "ports", "port_address", "disk_bytes"):
+                            raise  # it was not done, and should have been asked for again
                     except SandboxGone:  # no pod, and no output
                         break
                     else:
@@ -126,10 +127,9 @@ async def test_an_api_that_is_away(kind: Kubernetes) -> None:
     kind.cluster.away()
     backend = kind.backend()
     async with backend.serve():
-        for name, call in CALLS.items():
-            with pytest.raises(BackendUnavailable, match=r"cluster (cannot be reached|gives no news)"):
+        for call in CALLS.values():
+            with pytest.raises(BackendUnavailable, match=r"cluster cannot be reached \(Connection refused\)"):
                 await call(backend)
-            del name
         kind.cluster.back()
         await backend.ensure_running(spec())
         kind.cluster.away()
@@ -232,11 +232,11 @@ async def test_an_inventory_is_refused_while_there_are_no_news(
     """A list that may be old is no list: somebody would act on it."""
     monkeypatch.setattr("backends.kubewatch._FRESH_SECONDS", 0.3)
     backend = kind.backend()
+    kind.cluster.faults.watch_cut = 0.6
     async with backend.serve():
         await backend.ensure_running(spec())
-        assert (await backend.inventory())[A].running
+        await until(lambda: sees(backend))
         kind.cluster.faults.fail(500, when=lambda asked: asked.verb == "watch")
-        kind.cluster.faults.watch_cut = 0.01
 
         async def blind() -> bool:
             with suppress(BackendUnavailable):
