@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import kubernetes
 import pytest
 
 from tests.backends.support import fake_program
@@ -35,4 +37,6 @@ def client(cluster: Cluster) -> Iterator[Client]:
     made.core.create_namespace({"metadata": {"name": made.namespace}})
     yield made
     cluster.faults.clear()
+    with suppress(kubernetes.client.ApiException):  # a test may have done it
+        made.core.delete_namespace(made.namespace)  # nobody waits for it, but its pods end
     made.api.close()
