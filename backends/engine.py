@@ -35,6 +35,7 @@ _CHANGES_AT_ONCE: Final = 8  # apart from questions, which would wait behind sto
 _STOPS_AT_ONCE: Final = 16  # each may use its whole grace, and nobody's start should wait for that
 _FULL: Final = "no space left on device"
 _NO_ADDRESS: Final = "no available ipv4 addresses"
+_AMBIGUOUS: Final = "is ambiguous"  # two daemons made a network at once; the younger one goes (backends/networks.py)
 
 
 class Conflict(BackendUnavailable):
@@ -184,7 +185,7 @@ def from_answer(status: int, text: str) -> BackendError:
             "the workspace's network has no address left; pause some of its sandboxes, or ask the operator for a "
             "larger AGENT_NETWORKS"
         )
-    if status == 409:
+    if status == 409 or _AMBIGUOUS in lower:
         return Conflict(text)
     if status == 400:
         return BackendRejected(f"the Docker engine refuses: {text}")

@@ -75,15 +75,26 @@ class Networks:
         """The workspace's network, made if it is not there, with the daemon in it or at its gateway."""
         async with self._making:
             await self._find_own()
-            found = await self._list(workspace=workspace_id, egress=self._options.egress)
-            if not found:
+            found = await self._oldest(workspace_id)
+            if found is None:
                 await self._make(workspace_id)
-                found = await self._list(workspace=workspace_id, egress=self._options.egress)
-            if not found:
+                found = await self._oldest(workspace_id)
+            if found is None:
                 raise BackendUnavailable("the workspace's network vanished while it was made")
-        network = _network(found[0])
+        network = _network(found)
         await self._stand(network)
         return network
+
+    async def _oldest(self, workspace_id: str) -> dict[str, Any] | None:
+        """The workspace's network. Two daemons that look at once may make two of them: the older one stays."""
+        found = await self._list(workspace=workspace_id, egress=self._options.egress)
+        found.sort(key=lambda network: (network.get("Created") or "", network["Id"]))
+        for other in found[1:]:
+            try:
+                await self._engine.change(APIClient.remove_network, other["Id"])
+            except BackendError as error:  # the other daemon was faster, or somebody is in it
+                log.debug("a second network of a workspace stays", network=other["Id"], reason=str(error))
+        return found[0] if found else None
 
     async def remove(self, workspace_id: str) -> None:
         """Remove the workspace's networks. None is success."""

@@ -170,6 +170,7 @@ def test_only_our_label_makes_it_ours(labels: dict[str, str] | None, ours: bool)
         (404, "No such container: x", SandboxGone, "No such container"),
         (409, "Conflict. The name is already in use", Conflict, "already in use"),
         (400, "bad parameter", BackendRejected, "refuses: bad parameter"),
+        (400, "network x is ambiguous (2 matches found on name)", Conflict, "ambiguous"),
         (403, "forbidden", BackendRejected, "does not allow it"),
         (500, "write /var/lib/docker/x: no space left on device", BackendUnavailable, "disk is full"),
         (500, "no available IPv4 addresses on this network's address pools: x", BackendRejected, "AGENT_NETWORKS"),
