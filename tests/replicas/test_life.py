@@ -1,0 +1,148 @@
+"""Replicas that come and go: agents are back through another one, and nobody is refused who could be served."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import pytest
+import trio
+
+from tests.backends.fake_image import fake_image
+from tests.conftest import require
+from tests.replicas.three import Three, three
+from tests.standins.content import content, pieces
+from tests.tunnel.browser import CutShort
+from tests.tunnel.harness import connected, eventually, http_local
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from tests.standins.http_local import HttpLocal
+    from tests.support.product import Product
+    from tests.tunnel.browser import Browser
+
+pytestmark = [pytest.mark.needs("postgres", "docker"), pytest.mark.timeout(180)]
+SOON: Final = 4.0  # seconds until an agent is back whose replica was killed: its first attempt is within one
+OFFLINE: Final = 8.0  # until a machine is offline whose replica and agent were killed: dead after 3 s (quick.py)
+
+
+@pytest.fixture
+def team(database_url: str, tmp_path: Path) -> Iterator[Three]:
+    """Three replicas that a test may end."""
+    require("docker")
+    with three(tmp_path / "replicas", database_url, AGENT_IMAGE=fake_image()) as made:
+        yield made
+
+
+async def test_one_is_killed(team: Three, local: HttpLocal, tmp_path: Path) -> None:
+    async with connected(team, tmp_path / "home", local) as (agent, sandbox_id):
+        browser = await team.browser(sandbox_id)
+        before = team.changes(sandbox_id)
+        holder = team.holder(sandbox_id)
+        async with browser.call("GET", "/events") as stream:
+            await stream.end()
+            assert await stream.head() == 200
+            began = time.monotonic()
+            await trio.to_thread.run_sync(holder.kill)
+            with pytest.raises(CutShort):
+                await stream.drain()
+        reply = await browser.ask("POST", "/hash", body=b"x")
+        assert reply.status == 200, reply
+        seconds = time.monotonic() - began
+        print(f"back after {seconds:.2f} s")
+        assert seconds < SOON
+        assert team.holder(sandbox_id) is not holder
+        assert team.changes(sandbox_id) == before, "running all the time, as far as anybody was told"
+
+        holder.start()
+        agent.signal(signal.SIGKILL)
+        await agent.wait()
+        last = team.holder(sandbox_id)
+        await trio.to_thread.run_sync(last.kill)
+        reply = await browser.get("/bytes/5")
+        assert (reply.status, reply.all("retry-after")) == (503, ["10"])
+        await team.until(sandbox_id, "offline", seconds=OFFLINE)
+        assert [kind for _, kind in team.changes(sandbox_id)[len(before) :]] == ["sandbox.updated"]
+        agent.start()
+        await team.until(sandbox_id, "running", seconds=SOON)
+        assert (await browser.get("/bytes/5")).body == content(5)
+
+
+@dataclass
+class Load:
+    """Requests without a break, each on a connection of its own."""
+
+    browser: Browser
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            for method, target, body in (("GET", "/bytes/20000", None), ("POST", "/hash", b"x" * 30_000)):
+                try:
+                    reply = await self.browser.ask(method, target, body=body)
+                except (CutShort, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
+                    self.failed.append(f"{method} {error!r}")
+                else:
+                    if reply.status != 200:
+                        self.failed.append(f"{method} {reply.status} {reply.body[:200]!r}")
+                self.done += 1
+
+    async def api(self, team: Three) -> None:
+        """The same for the API."""
+        while True:
+            answer = await trio.to_thread.run_sync(team.visitor.request, "GET", "localhost", "/api/workspaces")
+            self.done += 1
+            if answer.status != 200:
+                self.failed.append(f"api {answer.status}")
+
+
+@asynccontextmanager
+async def load(team: Three, browser: Browser) -> AsyncIterator[Load]:
+    """For the time of the block."""
+    made = Load(browser)
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(made.run)
+        nursery.start_soon(made.api, team)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+def _ends(replica: Product) -> bool:
+    return "shutting down" in replica.log
+
+
+async def test_a_rolling_restart(team: Three, tmp_path: Path) -> None:
+    """Each in turn, under load: nothing is refused, and what is under way ends by itself."""
+    async with http_local() as local, connected(team, tmp_path / "home", local) as (agent, sandbox_id):
+        browser = await team.browser(sandbox_id)
+        before = team.changes(sandbox_id)
+        async with load(team, browser) as made:
+            for replica in team.replicas:
+                async with browser.call("POST", "/hash", [("Content-Length", "3000000")]) as upload:
+                    await upload.send(pieces(1_000_000))
+                    assert replica.process is not None
+                    replica.process.terminate()
+                    await eventually(partial(_ends, replica))
+                    await upload.send([b"y" * 1_000_000])
+                    await trio.sleep(1.5)  # the load balancer has noticed, and agents are on their way
+                    await upload.send([b"y" * 1_000_000])
+                    await upload.end()
+                    assert await upload.head() == 200
+                assert await trio.to_thread.run_sync(replica.process.wait, 30) == 0
+                (replica.folder / "daemon.log").rename(replica.folder / "older.log")
+                await trio.to_thread.run_sync(replica.start)
+            count = made.done
+            await eventually(lambda: made.done > count + 50)
+        assert made.failed == [], f"of {made.done}"
+        assert made.done > 200
+        assert team.changes(sandbox_id) == before
+        assert not agent.ended
