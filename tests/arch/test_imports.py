@@ -25,6 +25,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "daemon.supervise": (),
     "daemon.systemd": ("daemon.supervise",),
     "daemon.logs": (),
+    "daemon.garbage": (),
     "daemon.pages": (),
     "daemon.wire": (),
     "daemon.secretfile": (),
