@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from backends.base import Backend, Observed
     from daemon.db.database import Connection, Database
-    from daemon.store.sandboxes import SandboxRow
+    from daemon.store.sandboxes import CloudRow, SandboxRow
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -48,12 +48,12 @@ _LEASE_SECONDS: Final = 90.0  # of a row whose stray processes are stopped: long
 class Plan:
     """What one comparison asks for."""
 
-    dead: list[tuple[SandboxRow, str]]  # rows that say running, with the reason why they do not
-    stray: list[SandboxRow]  # rows that say paused or failed, of which something runs
+    dead: list[tuple[CloudRow, str]]  # rows that say running, with the reason why they do not
+    stray: list[CloudRow]  # rows that say paused or failed, of which something runs
     unknown: list[Observed]  # what runs or lies about without a row
 
 
-def compare(rows: list[SandboxRow], observed: Mapping[str, Observed]) -> Plan:
+def compare(rows: list[CloudRow], observed: Mapping[str, Observed]) -> Plan:
     """Pure. Transitional rows are the life-cycle service's."""
     plan = Plan([], [], [])
     known = {row.id for row in rows}
@@ -68,7 +68,7 @@ def compare(rows: list[SandboxRow], observed: Mapping[str, Observed]) -> Plan:
     return plan
 
 
-def fail_and_resume(conn: Connection, row: SandboxRow, reason: str, *, counted: bool) -> SandboxRow | None:
+def fail_and_resume(conn: Connection, row: CloudRow, reason: str, *, counted: bool) -> SandboxRow | None:
     """A sandbox that should run does not: note it, and start it again unless it dies too often. One transaction."""
     failed = store.record_failure(conn, row, reason, WINDOW_SECONDS, counted=counted)
     if failed is None or (counted and failed.failures > RESTARTS):
@@ -130,7 +130,7 @@ class Reconciler:
             if seen.sandbox_id in ripe:
                 await self._contained(seen.sandbox_id, self._stop_unknown, seen)
 
-    async def _revive(self, row: SandboxRow, reason: str) -> None:
+    async def _revive(self, row: CloudRow, reason: str) -> None:
         # What the backend has no word about and was not running when this daemon began to look ended with the former
         # daemon. That says nothing about the sandbox.
         counted = not (self._first_round and reason == _GONE)
@@ -151,7 +151,7 @@ class Reconciler:
         except BackendError as error:
             log.warning("what should not run is not stopped yet", sandbox=sandbox_id, reason=str(error))
 
-    async def _stop_stray(self, row: SandboxRow) -> None:
+    async def _stop_stray(self, row: CloudRow) -> None:
         """With a lease, so that nobody resumes it while it is being stopped."""
         if not await self._db.run(store.take_lease, row, self._owner, _LEASE_SECONDS):
             return

@@ -8,6 +8,7 @@ request that comes in the same moment keeps the sandbox awake, on whichever repl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -38,13 +39,25 @@ _ASK_SECONDS: Final = 5.0  # between questions whether that one is gone (daemon.
 _HELD_SECONDS: Final = 10.0  # a claim's lease; should this daemon die, the pause goes on after it
 # Between claim and hand-over: others write the first use of a quiet sandbox within 0.2 s (daemon.sandboxes.activity).
 SETTLE_SECONDS: Final = 1.0
-_PROBES: Final = 8  # sandboxes that are asked at the same time
+_PROBES: Final = 8  # sandboxes that are asked, and of which a pause is claimed, at the same time
+# Pauses that are handed over at the same time. They have turns of their own: behind hundreds that are still to be
+# asked, a claim's lease would run out.
+_HAND_OVERS: Final = 4
 
 
 def interval(timeouts: list[float]) -> float:
     """Seconds until the next sweep: a quarter of the shortest timeout, within bounds."""
     shortest = min((timeout for timeout in timeouts if timeout > 0), default=4 * LONGEST_SECONDS)
     return max(SHORTEST_SECONDS, min(LONGEST_SECONDS, shortest / 4))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A pause that is claimed. ``before``: the last use that this process knew of until then."""
+
+    row: SandboxRow
+    cutoff: datetime
+    before: datetime | None
 
 
 class Sweeper:
@@ -90,11 +103,11 @@ class Sweeper:
     async def once(self) -> float:
         """One sweep; seconds until the next."""
         rows = await self._db.run(store.running_cloud)
-        limiter = trio.CapacityLimiter(_PROBES)
+        probing, handing = trio.CapacityLimiter(_PROBES), trio.CapacityLimiter(_HAND_OVERS)
         async with trio.open_nursery() as nursery:
             for row in rows:
                 if self._may_be_idle(row):
-                    nursery.start_soon(self._look, row, limiter, name=f"sweep {row.id}")
+                    nursery.start_soon(self._look, row, probing, handing, name=f"sweep {row.id}")
         # The server's own timeout too: the next sandbox will have it.
         return interval([self._settings.idle_timeout, *map(self._timeout, rows)])
 
@@ -108,32 +121,39 @@ class Sweeper:
     def _may_be_idle(self, row: SandboxRow) -> bool:
         return quiet_long_enough(self._now(), self._last_activity(row), row.last_busy_at, self._timeout(row))
 
-    async def _look(self, row: SandboxRow, limiter: trio.CapacityLimiter) -> None:
-        async with limiter:
-            try:
-                await self._judge(row, await self._probe(row))
-            except DatabaseUnavailable as error:
-                log.warning("sandbox is not judged", sandbox=row.id, reason=str(error))
+    async def _look(self, row: SandboxRow, probing: trio.CapacityLimiter, handing: trio.CapacityLimiter) -> None:
+        """While one claim settles, others are asked: those of a whole company are idle in the same evening."""
+        try:
+            async with probing:
+                claim = await self._judge(row, await self._probe(row))
+            if claim is not None:
+                await trio.sleep(self._settle)
+                async with handing:
+                    await self._hand_over(claim)
+        except DatabaseUnavailable as error:
+            log.warning("sandbox is not judged", sandbox=row.id, reason=str(error))
 
-    async def _judge(self, row: SandboxRow, work: Work) -> None:
+    async def _judge(self, row: SandboxRow, work: Work) -> _Claim | None:
         now = self._now()
         seen = Witnesses(self._last_activity(row), row.last_busy_at, work)
         timeout = self._timeout(row)
         if is_idle(now, seen, timeout, self._settings.busy_limit):
-            await self._pause(row, now - timedelta(seconds=timeout), work)
-        elif work is Work.BUSY:
+            return await self._claim(row, now - timedelta(seconds=timeout), work)
+        if work is Work.BUSY:
             await self._db.run(store.record_busy, row.id, now)
+        return None
 
-    async def _pause(self, row: SandboxRow, cutoff: datetime, work: Work) -> None:
-        """Claim the pause, then look once more: who came meanwhile keeps the sandbox awake."""
+    async def _claim(self, row: SandboxRow, cutoff: datetime, work: Work) -> _Claim | None:
         before = self._activity.last(row.id)
         await self._activity.flush()
         busy_cutoff = cutoff if work is Work.IDLE else None  # else its being busy is not believed
         claimed = await self._db.run(store.claim_idle, row, cutoff, busy_cutoff, self._owner, _HELD_SECONDS)
-        if claimed is None:
-            return
-        await trio.sleep(self._settle)
-        used = self._activity.last(row.id) != before
-        if await self._db.run(store.hand_over, claimed, self._owner, cutoff, used=used):
+        return None if claimed is None else _Claim(claimed, cutoff, before)
+
+    async def _hand_over(self, claim: _Claim) -> None:
+        """Look once more: who came meanwhile keeps the sandbox awake."""
+        row = claim.row
+        used = self._activity.last(row.id) != claim.before
+        if await self._db.run(store.hand_over, row, self._owner, claim.cutoff, used=used):
             log.info("sandbox is idle", sandbox=row.id, last_activity=row.last_activity_at.isoformat())
             self._paused()

@@ -11,7 +11,7 @@ from backends.base import BackendError
 from daemon.db.database import DatabaseUnavailable
 from daemon.sandboxes.deadlines import Deadlines, within
 from daemon.sandboxes.duty import Duty
-from daemon.store import sandboxes as store
+from daemon.store import deletion
 
 if TYPE_CHECKING:
     from backends.base import Backend
@@ -55,11 +55,11 @@ class WorkspaceDisks:
         """Remove what can be removed. Raises :class:`DatabaseUnavailable`."""
         if not await self._duty.is_ours():
             return
-        emptied = await self._db.run(store.emptied_workspaces)
+        emptied = await self._db.run(deletion.emptied_workspaces)
         self._not_before = {id_: at for id_, at in self._not_before.items() if id_ in emptied}
         for workspace_id in emptied:
             if trio.current_time() >= self._not_before.get(workspace_id, 0.0) and await self._remove(workspace_id):
-                await self._db.run(store.remove_workspace, workspace_id)
+                await self._db.run(deletion.remove_workspace, workspace_id)
 
     async def _remove(self, workspace_id: str) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Deleting a workspace: the one change that is about a workspace and its sandboxes together."""
+"""Deleting a workspace: the one change that is about it and its sandboxes together. What is left goes later."""
 
 from __future__ import annotations
 
@@ -28,3 +28,17 @@ def delete_workspace(conn: Connection, workspace_id: str, actor: Actor) -> None:
         if change_status(conn, sandbox.id, DELETING) is not None:  # those on their way out already do not change
             target = Target("sandbox", sandbox.id, sandbox.name)
             record(conn, actor, "sandbox.deleted", target, workspace_id=workspace_id, reason="with its workspace")
+
+
+def emptied_workspaces(conn: Connection) -> list[str]:
+    """Deleted workspaces without a sandbox left: their disks may go."""
+    rows = conn.execute(
+        "SELECT id FROM workspaces w WHERE deleted_at IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM sandboxes s WHERE s.workspace_id = w.id)"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def remove_workspace(conn: Connection, workspace_id: str) -> None:
+    """The workspace's disk is gone: so is its row."""
+    conn.execute("DELETE FROM workspaces WHERE id = %s AND deleted_at IS NOT NULL", (workspace_id,))

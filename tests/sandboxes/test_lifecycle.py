@@ -294,6 +294,26 @@ async def test_starts_that_hang_do_not_hold_up_others(db: Database) -> None:
     assert sorted(backend.called("pause")) == sorted(stuck)
 
 
+async def test_pauses_have_turns_and_their_deadlines_begin_with_them(db: Database) -> None:
+    """The sweeper finds hundreds in an evening: a backend that takes its time must not fail those that only waited."""
+
+    class Counting(Slow):
+        most = 0
+
+        async def stop(self, sandbox_id: str) -> None:
+            self.most = max(self.most, sum(self.acting.values()))
+            await super().stop(sandbox_id)
+
+    backend = Counting()
+    ids = [await add(db, "pausing") for _ in range(module.STOPS + 2)]
+    async with running(lifecycle(db, backend, deadlines=Deadlines(pause=0.5)).run):
+        await until(lambda: len(backend.called("pause")) > module.STOPS)  # a first turn ended at its deadline
+        assert backend.most == module.STOPS
+        backend.gate.set()
+        for sandbox_id in ids:
+            await until_status(db, sandbox_id, "paused")
+
+
 async def test_pause_and_removal_have_deadlines(db: Database) -> None:
     """A backend that never answers keeps nobody."""
     backend = Slow()

@@ -103,6 +103,19 @@ async def test_use_that_is_not_written_yet_counts(db: Database) -> None:
     assert await status_of(db, sandbox_id) == "running"
 
 
+async def test_hundreds_are_claimed_while_the_first_claims_settle(db: Database) -> None:
+    """Of the sandboxes that a whole company leaves in the evening, none waits for the settling of others."""
+    ids = [await quiet(db) for _ in range(3 * module._PROBES)]
+
+    async def probe(row: SandboxRow) -> Work:
+        return Work.IDLE
+
+    one = Sweeper(db, Activity(db), make_settings(), probe, "o", settle=3600.0)
+    async with running(one.once):
+        for sandbox_id in ids:
+            await until_status(db, sandbox_id, "pausing")
+
+
 # What happens between the decision and the claim
 
 
