@@ -35,6 +35,10 @@ class Busy(BackendUnavailable):
         self.seconds = seconds
 
 
+class Failed(BackendUnavailable):
+    """The cluster itself failed. Whether the request was done is not known."""
+
+
 class Forbidden(BackendRejected):
     """The server's own rights are missing."""
 
@@ -58,7 +62,7 @@ def from_answer(status: int, body: bytes, headers: Mapping[str, str]) -> Backend
             return _refused(text, about)
         case 400 | 405 | 406 | 415 | 422:
             return BackendRejected(f"the cluster refuses: {text}")
-    return BackendUnavailable(f"the cluster failed ({status}): {text}")
+    return Failed(f"the cluster failed ({status}): {text}")
 
 
 def _refused(text: str, about: Mapping[str, Any]) -> BackendError:

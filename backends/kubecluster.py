@@ -19,7 +19,7 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.configuration import Configuration
 
 from backends.base import BackendError, BackendRejected, SandboxGone
-from backends.kubeanswers import Busy, ClusterAway, from_answer
+from backends.kubeanswers import Busy, ClusterAway, Failed, from_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ _LOOKS_AT_ONCE: Final = 16  # a question is mostly waiting; each new connection 
 _CHANGES_AT_ONCE: Final = 16
 _TRIES: Final = 3  # of what the cluster was too busy for
 _LONGEST_PAUSE: Final = 3.0  # seconds before one of them; people wait
+_SHORT_PAUSE: Final = 0.1  # seconds before a question is put again that the cluster failed at
 _MOST_BYTES: Final = 256 * 2**20  # of an answer: a list of 10,000 sandboxes has a tenth of it
 _PIECE: Final = 65536
 
@@ -133,10 +134,12 @@ class Cluster:
                 if not left or time.monotonic() + pause >= until:
                     raise
                 time.sleep(pause)
-            except Broken:
-                # A cluster that was restarted since has closed the connections that we kept.
-                if not left or method != "GET":
+            except (Broken, Failed):
+                # A cluster that was restarted since has closed the connections that we kept. What changes nothing may
+                # be asked for twice.
+                if not left or method != "GET" or time.monotonic() + _SHORT_PAUSE >= until:
                     raise
+                time.sleep(_SHORT_PAUSE)
         raise AssertionError("unreachable")
 
     def _call(self, method: str, path: str, body: Manifest | None, query: Mapping[str, str], until: float) -> Manifest:
