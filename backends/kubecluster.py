@@ -7,6 +7,7 @@ dicts as they come. What goes on for long is in :mod:`backends.kubestream`.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -71,6 +72,7 @@ class Cluster:
     def __init__(self, kubeconfig: Path | None) -> None:
         self._kubeconfig = kubeconfig
         self._client: ApiClient | None = None
+        self._making = threading.Lock()
         self._looks = trio.CapacityLimiter(_LOOKS_AT_ONCE)
         self._changes = trio.CapacityLimiter(_CHANGES_AT_ONCE)
 
@@ -185,6 +187,10 @@ class Cluster:
 
     def client(self) -> ApiClient:
         """Blocking. Made at the first call, and again as long as there is nothing to make it of."""
+        with self._making:
+            return self._made()
+
+    def _made(self) -> ApiClient:
         if self._client is None:
             try:
                 self._client = ApiClient(self._configuration())

@@ -48,6 +48,7 @@ _ARRIVAL_SECONDS: Final = 300.0
 # that is away. After that a person should know; a node that is being made has all the time there is.
 _PATIENCE_SECONDS: Final = 45.0
 _LOOK: Final = 0.25  # seconds between looks at a pod that is starting
+_SOON: Final = 15.0  # seconds, which most take; after that it is looked at as often as it is asked what it waits for
 _ASK: Final = 1.0  # seconds between questions for what it waits for, which are dearer
 _REASON_LINES: Final = 5  # of opencode's output, in the reason of a failed start
 # Three seconds: a person waits for the answer in a dialog, and it is a courtesy there.
@@ -234,7 +235,7 @@ class KubernetesBackend:
             elif start.may_ask() and (reason := start.hopeless(await self._boxes.hindrance(sandbox, pod))):
                 await self.pause(spec.id)
                 raise BackendRejected(reason)
-            await trio.sleep(_LOOK)
+            await trio.sleep(start.pause)
         raise await self._too_late(spec, start)
 
     async def _too_late(self, spec: SandboxSpec, start: _Start) -> BackendUnavailable:
@@ -266,6 +267,11 @@ class _Start:
     @property
     def has_arrived(self) -> bool:
         return self._arrived is not None
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        return _LOOK if trio.current_time() - self._began < _SOON or self.has_arrived else _ASK
 
     def arrived(self) -> None:
         """The container runs: from now on it is opencode's time."""

@@ -74,7 +74,7 @@ class Watch:
         about = found["metadata"]
         key = (about.get("namespace", ""), about["name"])
         known = self._items.get(key)
-        if known is None or known["metadata"]["uid"] != about["uid"] or _number(found) >= _number(known):
+        if known is None or _number(found) >= _number(known):
             self._items[key] = trimmed(found)
 
     def forget(self, namespace: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -23,6 +23,11 @@ class Deadlines:
     pause: float = 60.0  # SIGTERM, the grace period, SIGKILL: some 15 s at worst
     destroy: float = 120.0  # a stop, and a home with a hundred thousand files
     inventory: float = 30.0  # a list
+
+
+# Nodes that are made when they are needed, and images that each node fetches, belong to the start there. The backend
+# gives up after five minutes without a pod and one more without an opencode that is healthy.
+CLUSTER_DEADLINES: Final = Deadlines(start=420.0)
 
 
 @asynccontextmanager

@@ -52,6 +52,8 @@ STARTS: Final = min(16, max(2, os.cpu_count() or 2) + 1)
 # Pauses at once. An engine stops some ten a second: of the hundreds that the sweeper finds in an evening, each has its
 # deadline from its own turn on.
 STOPS: Final = 64
+# Where the nodes of a cluster do the work, its API bounds them: each start asks it some times a second.
+CLUSTER_STARTS: Final = 32
 _TELL_SECONDS: Final = 0.5  # between looks at how far a fetch is
 TRIES: Final = 3  # of a start, if the backend is unavailable; then a person should look
 _PAUSES: Final = (1.0, 5.0, 15.0, 60.0)  # seconds between tries; the last for ever, where giving up is no way out
@@ -94,6 +96,7 @@ class Lifecycle:
         finished: Callable[[str, str, float], None] = lambda _kind, _outcome, _seconds: None,
         deadlines: Deadlines | None = None,
         replica: str | None = None,
+        starts: int = STARTS,
     ) -> None:
         self.owner = new_id()
         self._db = db
@@ -103,7 +106,7 @@ class Lifecycle:
         self._finished = finished
         self._deadlines = deadlines or Deadlines()
         self._jobs: dict[str, _Job] = {}
-        self._starts = trio.CapacityLimiter(STARTS)
+        self._starts = trio.CapacityLimiter(starts)
         self._stops = trio.CapacityLimiter(STOPS)
         self._turns: dict[str, trio.CapacityLimiter] = {}
         self._wake = trio.Event()
@@ -256,7 +259,7 @@ class Lifecycle:
     @asynccontextmanager
     async def _turn(self, workspace_id: str) -> AsyncIterator[None]:
         """A single workspace has all starts but one: if its sandboxes never get ready, others still start."""
-        turns = self._turns.setdefault(workspace_id, trio.CapacityLimiter(STARTS - 1))
+        turns = self._turns.setdefault(workspace_id, trio.CapacityLimiter(int(self._starts.total_tokens) - 1))
         try:
             async with turns:
                 yield

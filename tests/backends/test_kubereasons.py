@@ -31,7 +31,7 @@ def sandbox(*, on: bool = True, told: Json | None = None, generation: int = 2, *
 def pod(phase: str = "Running", state: Json | None = None, *, run: str = "r1", **more: Any) -> Json:
     container = {"name": "opencode", "state": {"running": {}} if state is None else state}
     status = {"phase": phase, "containerStatuses": [container], "conditions": [{"type": "Ready", "status": "True"}]}
-    about = {"name": "oc-a", "uid": "p1", "annotations": {**RUN, "cli-server.run": run}}
+    about: Json = {"name": "oc-a", "uid": "p1", "annotations": {**RUN, "cli-server.run": run}}
     about["ownerReferences"] = [{"uid": "s1"}]
     limits = {"name": "opencode", "resources": {"limits": {"memory": "2Gi"}}}
     return {
@@ -46,7 +46,7 @@ def over(code: int, reason: str = "Error", **more: Any) -> Json:
     return pod("Failed", {"terminated": {"exitCode": code, "reason": reason, **more}})
 
 
-DELETED = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+DELETED: Json = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(
