@@ -41,6 +41,7 @@ class Cluster:
     ) -> None:
         self._replicas = Replicas(db, replica_id, url, version())
         self._ways = Ways(keyring, replica_id, tunnels, Places(db, notifications))
+        notifications.subscribe("replica", lambda words: self._ways.cut(words[0]))
         # Nobody's word about where a request came from is asked for here: the head says it, written by a replica.
         service = Service(HopSite(keyring, replica_id, tunnels), ledger, (), "http")
         self.listener = Listener(service, sockets, most=connection_limit())

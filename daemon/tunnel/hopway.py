@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import socket
 from contextlib import suppress
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # For a connection and a hello on a network inside a cluster: some milliseconds. Who needs longer is asked again.
 _HELLO_SECONDS: Final = 2.0
+# A machine that was switched off is noticed after three times as long: as soon as the replica on it is held for dead.
+_SILENCE_SECONDS: Final = 4
 
 
 class HopUpstream(Http1Upstream):
@@ -34,6 +37,7 @@ class HopUpstream(Http1Upstream):
         self.keyring = keyring
         self.replica_id = replica_id
         self.url = url
+        self.exchanges: set[HopExchange] = set()  # those under way
         where = urlsplit(url)
         self._address = (where.hostname or "", where.port or 80)
 
@@ -44,6 +48,12 @@ class HopUpstream(Http1Upstream):
         except UpstreamError as error:
             raise UpstreamAbsent(f"the replica at {self.url} cannot be reached: {error}") from error
 
+    def cut(self) -> None:
+        """The replica is gone. One that was stopped keeps its connections, and would never answer."""
+        for exchange in self.exchanges:
+            exchange.cut()
+        self.close()
+
     async def _introduced(self) -> SocketStream:
         stream: SocketStream | None = None
         try:
@@ -51,6 +61,7 @@ class HopUpstream(Http1Upstream):
                 stream = await connect_tcp(*self._address)
                 if not await self._is_meant(stream):
                     raise ConnectionError("somebody else answers there")
+                _keep_alive(stream)
                 kept, stream = stream, None
                 return kept
             raise TimeoutError("it did not answer in time")
@@ -78,6 +89,14 @@ class HopUpstream(Http1Upstream):
         return hop.is_answer(self.keyring, proof, self.replica_id, number) and only.take_idle() is stream
 
 
+def _keep_alive(stream: SocketStream) -> None:
+    """Nobody pings on a hop: the kernel asks whether the other machine is there."""
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENCE_SECONDS)
+    stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _SILENCE_SECONDS)
+    stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+
+
 class HopExchange(Http1Exchange):
     """See :class:`~daemon.wire.exchange.Exchange`.
 
@@ -96,6 +115,7 @@ class HopExchange(Http1Exchange):
 
     async def send_head(self, head: RequestHead) -> None:
         """Send the head; with a body to come, until the tunnel took it."""
+        self._hop.exchanges.add(self)
         value = hop.write(self._hop.keyring, self._voucher, head.method, head.target, time())
         kept = [pair for pair in head.headers if pair[0] != hop.HEADER]
         await super().send_head(dataclasses.replace(head, headers=[*kept, (hop.HEADER, value)]))
@@ -120,6 +140,17 @@ class HopExchange(Http1Exchange):
         """See :class:`~daemon.wire.exchange.Exchange`."""
         early, self._early = self._early, None
         return early or _judged(await super().receive_head())
+
+    def release(self) -> None:
+        """See :class:`~daemon.wire.http1.Http1Exchange`."""
+        self._hop.exchanges.discard(self)
+        super().release()
+
+    def cut(self) -> None:
+        """Nothing more comes from the other side."""
+        if isinstance(self.stream, SocketStream):
+            with suppress(OSError):
+                self.stream.socket.shutdown(socket.SHUT_RDWR)
 
     def drop(self, stream: PlainOrTLS) -> None:
         """Break off so that the other replica sees it at once, whatever it is doing."""

@@ -53,13 +53,18 @@ class Ways:
             upstream = self._upstreams[key] = HopUpstream(self._keyring, *key)
         return HopExchange(upstream, sandbox_id, place)
 
+    def cut(self, replica_id: str) -> None:
+        """That replica is gone: what waits for it waits in vain."""
+        for key in [key for key in self._upstreams if key[0] == replica_id]:
+            self._upstreams.pop(key).cut()
+
     async def run(self) -> None:
         """Prune until cancelled. A replica has a new id at each start, so those of old ones go."""
         while True:
             await trio.sleep(limits.IDLE_UPSTREAM_SECONDS)
             for key, upstream in list(self._upstreams.items()):
                 upstream.prune()
-                if upstream.unused:  # what is under way goes on, and is closed behind
+                if upstream.unused and not upstream.exchanges:
                     self._upstreams.pop(key).close()
 
 

@@ -186,18 +186,24 @@ async def test_one_has_a_duty_until_it_says_nothing_more(db: Database) -> None:
 async def test_a_use_is_written_at_once_when_another_replica_is_about_to_pause(boxes: Database) -> None:
     """Between claim and hand-over there is a second; without a word the use would be written within five."""
     activity = Activity(boxes)
-    activity.touch(BOX)
-    await activity.flush()
+    fresh = "SELECT 1 FROM sandboxes WHERE id = %s AND last_activity_at > now() - interval '1 minute'"
     old = "UPDATE sandboxes SET last_activity_at = now() - interval '1 hour' RETURNING id"
-    await execute(boxes, old)
-    activity.touch(BOX)  # it was used a moment ago, so this by itself is not urgent
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(activity.run)
-        await trio.testing.wait_all_tasks_blocked()
-        activity.hurry(OTHER)
-        activity.hurry(BOX)
+
+    async def until_written() -> None:
         with trio.fail_after(1.0):
-            fresh = "SELECT 1 FROM sandboxes WHERE id = %s AND last_activity_at > now() - interval '1 minute'"
             while not await execute(boxes, fresh, BOX):  # noqa: ASYNC110
                 await trio.sleep(0.01)
+
+    await execute(boxes, old)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(activity.run)
+        activity.touch(BOX)  # the first use after a long time is urgent by itself
+        await until_written()
+        await execute(boxes, old)
+        activity.touch(BOX)  # the next is not
+        activity.hurry(OTHER)
+        with pytest.raises(trio.TooSlowError):
+            await until_written()
+        activity.hurry(BOX)
+        await until_written()
         nursery.cancel_scope.cancel()

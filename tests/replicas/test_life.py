@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import time
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from tests.backends.fake_image import fake_image
 from tests.conftest import require
 from tests.replicas.three import Three, three
 from tests.standins.content import content, pieces
-from tests.tunnel.browser import CutShort
+from tests.tunnel.browser import Browser, CutShort
 from tests.tunnel.harness import connected, eventually, http_local
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from tests.standins.http_local import HttpLocal
     from tests.support.product import Product
-    from tests.tunnel.browser import Browser
 
 pytestmark = [pytest.mark.needs("postgres", "docker"), pytest.mark.timeout(180)]
 SOON: Final = 4.0  # seconds until an agent is back whose replica was killed: its first attempt is within one
@@ -38,6 +38,35 @@ def team(database_url: str, tmp_path: Path) -> Iterator[Three]:
     require("docker")
     with three(tmp_path / "replicas", database_url, AGENT_IMAGE=fake_image()) as made:
         yield made
+
+
+async def test_one_that_ends_says_so_and_serves_on(team: Three, local: HttpLocal) -> None:
+    """Until load balancers have noticed: /readyz says no, answers end their connections, agents are sent elsewhere."""
+    replica = team.replicas[0]
+    joined = await team.join()
+    kept = http.client.HTTPConnection("127.0.0.1", replica.port, timeout=5)
+    host = {"Host": f"localhost:{team.port}"}
+    kept.request("GET", "/healthz", headers=host)
+    answer = kept.getresponse()
+    assert (answer.status, answer.read(), answer.getheader("connection")) == (200, b"ok\n", None)
+    assert replica.process is not None
+    replica.process.terminate()
+    await eventually(lambda: "shutting down" in replica.log)
+    kept.request("GET", "/healthz", headers=host)
+    answer = kept.getresponse()
+    assert (answer.status, answer.getheader("connection")) == (200, "close")
+    assert replica.readiness() == 503
+    fresh = Browser(replica.port, "localhost")
+    assert (await fresh.get("/api/auth/me")).status == 401, "it serves new connections"
+    upgrade = [
+        ("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Authorization", f"Bearer {joined.token}"),
+    ]  # fmt: skip
+    refused = await fresh.get(f"/api/tunnel/{joined.sandbox_id}", upgrade)
+    assert (refused.status, refused.all("retry-after")) == (503, ["1"])
+    kept.close()
+    assert await trio.to_thread.run_sync(replica.process.wait, 15) == 0
+    assert team.rows("SELECT count(*) FROM replicas") == [(2,)]
 
 
 async def test_one_is_killed(team: Three, local: HttpLocal, tmp_path: Path) -> None:
@@ -104,6 +133,41 @@ class Load:
                 self.failed.append(f"api {answer.status}")
 
 
+@dataclass
+class Events:
+    """A page that listens to ``/api/events``, and goes on where it was when a stream ends."""
+
+    browser: Browser
+    heard: list[str] = field(default_factory=list)
+    streams: int = 0
+    last: str = ""
+    broken: list[str] = field(default_factory=list)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """For ever; started when the first stream is open."""
+        while True:
+            headers = [("Last-Event-ID", self.last)] if self.last else []
+            try:
+                async with self.browser.call("GET", "/api/events", headers) as stream:
+                    await stream.end()
+                    assert await stream.head() == 200
+                    while piece := (await stream.piece()).decode():
+                        self._take(piece)
+                        if not self.streams:
+                            self.streams = 1
+                            task_status.started()
+            except CutShort as error:
+                self.broken.append(str(error))
+            self.streams += 1
+
+    def _take(self, piece: str) -> None:
+        for line in piece.splitlines():
+            if line.startswith("id: "):
+                self.last = line[4:]
+            elif line.startswith("data: "):
+                self.heard.append(line)
+
+
 @asynccontextmanager
 async def load(team: Three, browser: Browser) -> AsyncIterator[Load]:
     """For the time of the block."""
@@ -120,12 +184,38 @@ def _ends(replica: Product) -> bool:
     return "shutting down" in replica.log
 
 
+async def test_one_that_hangs(team: Three, local: HttpLocal, tmp_path: Path) -> None:
+    """It keeps its connections and says nothing: who waits for it is told when it is held for dead."""
+    async with connected(team, tmp_path / "home", local) as (_, sandbox_id):
+        browser = await team.browser(sandbox_id)
+        holder, other = team.holder(sandbox_id), team.others(sandbox_id)[0]
+        assert holder.process is not None
+        team.balancer.only = other.port
+        async with browser.call("GET", "/never") as waiting, browser.call("GET", "/events") as stream:
+            await waiting.end()
+            await stream.end()
+            assert await stream.head() == 200
+            await local.wait_until(lambda: len(local.open) == 2)
+            holder.process.send_signal(signal.SIGSTOP)
+            with trio.fail_after(OFFLINE):
+                assert await waiting.head() == 502
+                with pytest.raises(CutShort):
+                    await stream.drain()
+        holder.process.send_signal(signal.SIGCONT)
+        await team.until(sandbox_id, "running", seconds=OFFLINE)
+        await eventually(lambda: team.rows("SELECT count(*) FROM replicas") == [(3,)])
+        assert (await browser.get("/bytes/5")).body == content(5)
+
+
 async def test_a_rolling_restart(team: Three, tmp_path: Path) -> None:
     """Each in turn, under load: nothing is refused, and what is under way ends by itself."""
     async with http_local() as local, connected(team, tmp_path / "home", local) as (agent, sandbox_id):
         browser = await team.browser(sandbox_id)
         before = team.changes(sandbox_id)
-        async with load(team, browser) as made:
+        page = Events(Browser.of(team.visitor, "localhost"))
+        created = []
+        async with load(team, browser) as made, trio.open_nursery() as nursery:
+            await nursery.start(page.run)
             for replica in team.replicas:
                 async with browser.call("POST", "/hash", [("Content-Length", "3000000")]) as upload:
                     await upload.send(pieces(1_000_000))
@@ -139,9 +229,12 @@ async def test_a_rolling_restart(team: Three, tmp_path: Path) -> None:
                     assert await upload.head() == 200
                 assert await trio.to_thread.run_sync(replica.process.wait, 30) == 0
                 (replica.folder / "daemon.log").rename(replica.folder / "older.log")
+                created.append(await team.api("POST", "/api/workspaces", {"name": f"without {replica.port}"}))
                 await trio.to_thread.run_sync(replica.start)
-            count = made.done
-            await eventually(lambda: made.done > count + 50)
+            await eventually(lambda: all(any(one["id"] in line for line in page.heard) for one in created))
+            nursery.cancel_scope.cancel()
+        assert (page.broken, page.streams > 1) == ([], True), "a stream that has no end of its own ends in peace"
+        assert not [line for line in page.heard if "reset" in line], "and nothing is missed"
         assert made.failed == [], f"of {made.done}"
         assert made.done > 200
         assert team.changes(sandbox_id) == before

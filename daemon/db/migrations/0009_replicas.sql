@@ -9,6 +9,14 @@ CREATE TABLE replicas (
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- "replica ID": it is gone. Whoever waits for it waits in vain.
+CREATE FUNCTION on_replica_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('cli_server', 'replica ' || OLD.id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER replicas_ended AFTER DELETE ON replicas FOR EACH ROW EXECUTE FUNCTION on_replica_end();
+
 -- Who does something for everybody, until when. It saves work; what it saves is right with several, too.
 CREATE TABLE duties (
     name   text PRIMARY KEY,
