@@ -49,15 +49,16 @@ from daemon.metrics import Metrics, serve_metrics
 from daemon.readiness import Readiness
 from daemon.refusals import Refusals
 from daemon.sandboxes.activity import Activity
+from daemon.sandboxes.deadlines import CLUSTER_DEADLINES
 from daemon.sandboxes.environment import derived_proxy_url, proxy_host, sandbox_spec
-from daemon.sandboxes.lifecycle import Lifecycle
+from daemon.sandboxes.lifecycle import CLUSTER_STARTS, STARTS, Lifecycle
 from daemon.sandboxes.probe import Probe
 from daemon.sandboxes.reconciler import Reconciler
 from daemon.sandboxes.status import RUNNING, STATUSES
 from daemon.sandboxes.sweeper import Sweeper
 from daemon.secret import Keyring, token_hash
 from daemon.signin.providers import make_providers
-from daemon.start import bind, bind_replica, make_backend, migrated, open_keyring, start_errors
+from daemon.start import bind, bind_inside, make_backend, migrated, open_keyring, start_errors
 from daemon.store import access
 from daemon.store import sandboxes as store
 from daemon.supervise import Health, supervise
@@ -99,8 +100,8 @@ async def run_daemon(
             settings, sockets = bind(settings, manager.inherited)
             for sock in sockets:
                 stack.callback(sock.close)  # the listener closes them first, if the start comes so far
-            internal = bind_replica(settings)
-            for sock in internal:
+            internal, doors = bind_inside(settings)
+            for sock in (*internal, *doors):
                 stack.callback(sock.close)
             data_dir = stack.enter_context(lock_data_dir(settings.data_dir))
             conninfo = settings.database_url
@@ -116,7 +117,7 @@ async def run_daemon(
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))
             keyring = open_keyring(settings, data_dir)
             daemon = _Daemon(settings, db, backend, Notifications(conninfo), keyring, folder, manager)
-            await daemon.run(sockets, internal)
+            await daemon.run(sockets, internal, doors)
 
 
 def _anthropic_upstream(base: BaseUrl) -> Http1Upstream:
@@ -165,8 +166,10 @@ class _Daemon:
             db, self.presence, notifications, ended=self.metrics.tunnel_ended, several=self.replica is not None
         )
         self.lifecycle = Lifecycle(
-            db, backend, spec, notifications, take_over=only_one, finished=self.metrics.job_ended, replica=self.replica
-        )
+            db, backend, spec, notifications, take_over=only_one, finished=self.metrics.job_ended, replica=self.replica,
+            starts=CLUSTER_STARTS if settings.backend == "k8s" else STARTS,
+            deadlines=CLUSTER_DEADLINES if settings.backend == "k8s" else None,
+        )  # fmt: skip
         self.reconciler = Reconciler(db, backend, replica=self.replica)
         probe = Probe(backend, lambda row: keyring.opencode_password(row.id, row.secret_version))
         self.sweeper = Sweeper(
@@ -192,8 +195,11 @@ class _Daemon:
     async def _find_token(self, hashed: bytes) -> access.ProxyGrant | None:
         return await self.db.run(access.find_proxy_token, hashed)
 
-    async def run(self, sockets: list[socket], internal: list[socket]) -> None:
-        """Serve until a signal, then end from the outside in. ``internal``: where other replicas come in."""
+    async def run(self, sockets: list[socket], internal: list[socket], doors: list[socket]) -> None:
+        """Serve until a signal, then end from the outside in.
+
+        ``internal``: where other replicas come in; ``doors``: where sandboxes do, besides what the backend has.
+        """
         if self.replica is not None and self.settings.replica_url is not None:
             self.cluster = Cluster(
                 self.db, self.keyring, self.notifications, self.tunnels, self.metrics.http,
@@ -210,14 +216,16 @@ class _Daemon:
             kept = (("idle connections to the api", api.run), ("idle connections to anthropic", upstream.run))
             for name, service in (*self._services(anthropic, revocation, hosts), *kept):
                 services.start_soon(supervise, name, service, self.health, name=name)
-            await self._serve(listener)
+            await self._serve(listener, doors)
             services.cancel_scope.cancel()
         api.close()
 
-    async def _serve(self, listener: Listener) -> None:
+    async def _serve(self, listener: Listener, doors: list[socket]) -> None:
         """Connections live inside the services; the signal is the innermost."""
         async with trio.open_nursery() as connections:
             await connections.start(listener.run)
+            for sock in doors:
+                listener.open_door(sock, self.door)
             if self.cluster is not None:
                 await connections.start(self.cluster.listener.run)
             self._announce()
@@ -343,9 +351,9 @@ class _Daemon:
             never_trusted=networks,
         )
         listener = Listener(service, sockets, most=connection_limit())
+        self.door = dataclasses.replace(service, site=inner, trusted=(), scheme="http")
         if isinstance(self.backend, DockerBackend):
-            door = dataclasses.replace(service, site=inner, trusted=(), scheme="http")
-            self.doors = Doors(listener, door, partial(_gateways, self.backend, settings), settings.listen.port)
+            self.doors = Doors(listener, self.door, partial(_gateways, self.backend, settings), settings.listen.port)
         self._set_gauges(listener)
         self.tunnels.cut = listener.watch.revoke
         revocation = Revocation(

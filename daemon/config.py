@@ -69,6 +69,7 @@ class Settings:
     k8s_egress_allow: tuple[IPv4Network | IPv6Network, ...]
     k8s_node_selector: Mapping[str, str]
     k8s_tolerations: tuple[Mapping[str, Any], ...]
+    agent_listen: Endpoint | None  # None: the public listener
     opencode_bin: str
     opencode_config_content: str | None = field(repr=False)
     oidc_redirect_base_url: str | None
@@ -169,6 +170,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str] | None = None, *, 
     _check_sets(found)
     _check_more(given)
     _check_proxies(found)
+    _check_door(found)
     _check_replicas(found)
     _check_kubernetes(found)
     return Settings(**(found | _derived(found, terminal=terminal)))
@@ -242,6 +244,12 @@ def _check_proxies(found: Mapping[str, Any]) -> None:
             )
 
 
+def _check_door(found: Mapping[str, Any]) -> None:
+    """A door that no sandbox knows of would be left open for nothing."""
+    if found["agent_listen"] is not None and found["anthropic_proxy_url"] is None:
+        raise ConfigError("ANTHROPIC_PROXY_URL is unset while AGENT_LISTEN is set; accepted is a URL that leads there")
+
+
 def _check_replicas(found: Mapping[str, Any]) -> None:
     """What several replicas must share; half of it would work until the second one starts."""
     where = found["replica_listen"]
@@ -260,7 +268,9 @@ def _check_replicas(found: Mapping[str, Any]) -> None:
             "ANTHROPIC_PROXY_URL is unset while REPLICA_LISTEN is set; accepted is a URL that leads to any replica"
         )
     if (where.everywhere or where.port == 0) and found["replica_url"] is None:
-        raise ConfigError("REPLICA_URL is unset while REPLICA_LISTEN is no single address; accepted is http://host:port")
+        raise ConfigError(
+            "REPLICA_URL is unset while REPLICA_LISTEN is no single address; accepted is http://host:port"
+        )
 
 
 def _check_kubernetes(found: Mapping[str, Any]) -> None:

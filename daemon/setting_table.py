@@ -221,6 +221,11 @@ SETTINGS: tuple[Setting, ...] = (
         "a JSON list of objects, as in a pod's tolerations", "taints that sandboxes bear (k8s)", derived="none",
     ),
     Setting(
+        "AGENT_LISTEN", values.endpoint, None, "host:port, [fd00::1]:8082 or :8082 for every address",
+        "where sandboxes reach this server's Anthropic proxy, and nothing else of it; ANTHROPIC_PROXY_URL leads there",
+        derived="LISTEN, at the host of ANTHROPIC_PROXY_URL",
+    ),
+    Setting(
         "OPENCODE_BIN", values.one_line, "opencode",
         "a program's name or path", "opencode program of the process backend", derived="opencode on PATH",
     ),

@@ -67,7 +67,7 @@ def kubernetes_options(settings: Settings) -> KubernetesOptions:
         image=settings.agent_image,
         server_namespace=settings.k8s_server_namespace or "",  # daemon/config.py has seen to it
         server_labels=settings.k8s_server_labels,
-        server_port=settings.listen.port,
+        server_port=(settings.agent_listen or settings.listen).port,
         kubeconfig=settings.kubeconfig,
         prefix=settings.k8s_namespace_prefix,
         service_account=settings.k8s_service_account,
@@ -114,10 +114,16 @@ def bind(settings: Settings, inherited: Sequence[Inherited] = ()) -> tuple[Setti
     return settings.listening_at(Endpoint(where.host, sockets[0].getsockname()[1])), sockets
 
 
-def bind_replica(settings: Settings) -> list[socket]:
-    """The internal listener for other replicas, if there may be some."""
-    where = settings.replica_listen
-    return [] if where is None else _open("REPLICA_LISTEN", where, "choose another one")
+def bind_inside(settings: Settings) -> tuple[list[socket], list[socket]]:
+    """What only our own reach, each where it is set: for other replicas, and for sandboxes."""
+    replicas, sandboxes = settings.replica_listen, settings.agent_listen
+    opened = [] if replicas is None else _open("REPLICA_LISTEN", replicas, "choose another one")
+    try:
+        return opened, [] if sandboxes is None else _open("AGENT_LISTEN", sandboxes, "choose another one")
+    except StartError:
+        for sock in opened:
+            sock.close()
+        raise
 
 
 def _adopt(inherited: Sequence[Inherited]) -> list[socket]:

@@ -54,6 +54,7 @@ GOOD = [
     ("DOCKER_HOST", "tcp://127.0.0.1:2375", "tcp://127.0.0.1:2375"),
     ("AGENT_EGRESS", "proxy", "proxy"),
     ("AGENT_RUNTIME", "runsc", "runsc"),
+    ("AGENT_LISTEN", ":8082", Endpoint("", 8082)),
     ("AGENT_NETWORKS", "10.64.0.0/12", IPv4Network("10.64.0.0/12")),
     ("KUBECONFIG", "/etc/cluster.yaml", Path("/etc/cluster.yaml")),
     ("K8S_NAMESPACE_PREFIX", "team-a", "team-a"),
@@ -126,6 +127,7 @@ GOOD = [
 
 # What a setting that says more about a sign-in needs beside it.
 BESIDE = {
+    "AGENT_LISTEN": {"ANTHROPIC_PROXY_URL": "http://h:8082/proxy/anthropic"},
     "GITHUB": {"GITHUB_CLIENT_ID": "i", "GITHUB_CLIENT_SECRET": "s"},
     "OIDC": {"OIDC_ISSUER_URL": "https://id.example", "OIDC_CLIENT_ID": "i", "OIDC_CLIENT_SECRET": "s"},
     "K8S": {"K8S_SERVICE_ACCOUNT": "a", "K8S_WORKSPACE_ROLE": "r"},
@@ -134,7 +136,7 @@ BESIDE = {
 
 @pytest.mark.parametrize(("variable", "text", "value"), GOOD)
 def test_a_good_value(variable: str, text: str, value: object) -> None:
-    beside = BESIDE.get(variable.partition("_")[0], {})
+    beside = BESIDE.get(variable, BESIDE.get(variable.partition("_")[0], {}))
     assert getattr(load(beside | {variable: text}), variable.lower()) == value
     assert getattr(load(beside, {variable: text}), variable.lower()) == value
 

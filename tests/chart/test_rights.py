@@ -149,7 +149,8 @@ def test_who_reaches_the_server(all_rendered: dict[str, Rendered]) -> None:
     by_port = {rule["ports"][0]["port"]: rule.get("from") for rule in spec["ingress"]}
     assert spec["policyTypes"] == ["Ingress"]
     assert by_port == {
-        "http": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}, sandboxes],
+        "http": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}],
+        "sandboxes": [sandboxes],
         "replica": [{"podSelector": own}],
         "metrics": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
     }
@@ -157,7 +158,7 @@ def test_who_reaches_the_server(all_rendered: dict[str, Rendered]) -> None:
 
 def test_metrics_are_for_nobody_unless_somebody_is_named(all_rendered: dict[str, Rendered]) -> None:
     spec = all_rendered["all-in-one"].one("NetworkPolicy")["spec"]
-    assert [rule["ports"][0]["port"] for rule in spec["ingress"]] == ["http", "replica"]
+    assert [rule["ports"][0]["port"] for rule in spec["ingress"]] == ["http", "sandboxes", "replica"]
 
 
 def test_only_the_server_reaches_the_database(all_rendered: dict[str, Rendered]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from daemon.config import SETTINGS, Settings, load
+from daemon.config import SETTINGS, Endpoint, Settings, load
 from daemon.secret import read_keyring
 from tests.chart.support import LEAST, NAMESPACE, RELEASE, cases, render
 
@@ -97,7 +97,8 @@ def test_the_settings_of_a_plain_installation(all_rendered: dict[str, Rendered],
     rendered = all_rendered["all-in-one"]
     found = settings(rendered, tmp_path)
     assert found.main_origin == "https://agents.example.com"
-    assert found.anthropic_proxy_url == f"http://{RELEASE}-cli-server.{NAMESPACE}.svc:8080/proxy/anthropic"
+    assert found.anthropic_proxy_url == f"http://{RELEASE}-cli-server.{NAMESPACE}.svc:8082/proxy/anthropic"
+    assert found.agent_listen == Endpoint("", 8082)
     assert (found.k8s_namespace_prefix, found.k8s_server_namespace) == (f"{RELEASE}-cli-server", NAMESPACE)
     # Sandboxes let in whoever has these labels in this namespace.
     assert found.k8s_server_labels == rendered.one("Deployment")["spec"]["selector"]["matchLabels"]

@@ -51,7 +51,8 @@ DOCKER_HOST: {{ default (printf "unix://%s" $values.docker.socketPath) $values.d
 {{- $selector := include "cli-server.selector" .root | fromYaml -}}
 {{- $labels := list -}}
 {{- range $name, $value := $selector -}}{{- $labels = append $labels (printf "%s=%s" $name $value) -}}{{- end -}}
-ANTHROPIC_PROXY_URL: http://{{ include "cli-server.fullname" .root }}.{{ .root.Release.Namespace }}.svc:{{ $values.service.port }}/proxy/anthropic
+ANTHROPIC_PROXY_URL: http://{{ include "cli-server.fullname" .root }}.{{ .root.Release.Namespace }}.svc:8082/proxy/anthropic
+AGENT_LISTEN: ":8082"
 REPLICA_LISTEN: ":8081"
 K8S_NAMESPACE_PREFIX: {{ include "cli-server.namespacePrefix" .root }}
 K8S_SERVER_NAMESPACE: {{ .root.Release.Namespace }}
