@@ -540,8 +540,9 @@ async def test_a_resume_while_the_old_pod_is_still_ending(kind: Kubernetes) -> N
         assert (await backend.inventory())[A].running, "by its news, too"
 
 
-async def test_a_node_that_is_lost(kind: Kubernetes) -> None:
+async def test_a_node_that_is_lost(kind: Kubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pods are not sent anything, and a pause says that they do not end."""
+    monkeypatch.setattr("backends.kubeboxes._END_SECONDS", 0.5)
     backend = kind.backend()
     async with backend.serve():
         await backend.ensure_running(spec())
@@ -551,6 +552,8 @@ async def test_a_node_that_is_lost(kind: Kubernetes) -> None:
             return await backend.address(A) is None
 
         await until(away)
+        with pytest.raises(BackendUnavailable, match="pod does not end; see how its node is"):
+            await backend.pause(A)
         kind.cluster.find_node()
 
 
