@@ -30,6 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FIRST", "LONGEST", "LASTED"):
         monkeypatch.setattr(backoff, name, getattr(backoff, name) / 100)
     monkeypatch.setattr(backoff, "AFTER_SHUTDOWN", (0.005, 0.04))
+    monkeypatch.setattr(backoff, "ELSEWHERE", 0.01)
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Running:
     lines: list[str] = field(default_factory=list)
     served: list[Dialed] = field(default_factory=list)
     endings: list[BaseException | None] = field(default_factory=list)  # of the next tunnels
+    leaving: int = 0  # of the next tunnels, so many are told that their server shuts down
     stubborn: bool = False  # a session that does not care for draining
     local: Local | None = None
     stopping: Stopping = field(default_factory=lambda: Stopping(0.2))
@@ -58,6 +60,11 @@ class Running:
 
         async def serve(dialed: Dialed) -> None:
             self.served.append(dialed)
+            if self.leaving:
+                self.leaving -= 1
+                dialed.leaving.set()
+                await draining.wait()
+                return
             if self.endings:
                 ending = self.endings.pop(0)
                 if ending is not None:

@@ -280,6 +280,23 @@ async def test_endings_that_are_final(
     assert len(server.handshakes) == 1
 
 
+async def test_a_server_that_shuts_down_is_left_for_another(tmp_path: Path, server: StandIn, opencode: int) -> None:
+    """The newer tunnel begins beside the older one, whose streams go on until they are done."""
+    _saved(tmp_path, server)
+    async with agent(tmp_path, server.url, opencode, running=Running(leaving=2)) as running:
+        await running.until_said("the server shuts down; another one takes over", times=2)
+        await running.until_said("connected", times=3)
+        assert len(running.served) == 3
+        for dialed in running.served[:2]:  # open all the time
+            await dialed.stream.send(b"x")
+        assert "connecting again" not in "".join(running.said)
+        running.stopping.drain()
+        assert await running.until_ended() is None
+    for dialed in running.served:
+        with pytest.raises(OSError, match="descriptor"):
+            await dialed.stream.send(b"x")
+
+
 async def test_what_nobody_foresaw_is_not_hidden(tmp_path: Path, server: StandIn, opencode: int) -> None:
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode, running=Running(endings=[ValueError("bug")])) as running:
