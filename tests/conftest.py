@@ -43,6 +43,11 @@ def find_program(name: str) -> Path | None:
     return Path(found) if found else None
 
 
+def find_nss_wrapper() -> Path | None:
+    """A library that gives a program a file of host names of its own."""
+    return next(Path("/usr/lib").glob("*/libnss_wrapper.so"), None)
+
+
 def _bubblewrap_works() -> bool:
     bwrap = find_program("bwrap")
     if bwrap is None:
@@ -118,6 +123,7 @@ PARTS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: all(find_program(name) is not None for name in ("dockerd", "containerd", "mkfs.ext4")),
         "apt-get install docker.io e2fsprogs",
     ),
+    "nss-wrapper": (lambda: find_nss_wrapper() is not None, "apt-get install libnss-wrapper"),
     "wrk": (lambda: find_program("wrk") is not None, "apt-get install wrk"),
     "slowhttptest": (lambda: find_program("slowhttptest") is not None, "apt-get install slowhttptest"),
 }

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.backends.support import fake_program
+from tests.conftest import find_nss_wrapper
 from tests.kubernetes_api.support import GROUP, IMAGE, Client, condition, sandbox, until
 from tests.standins.kubernetes import Cluster, schemas
 from tests.standins.kubernetes.structure import Schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.needs("bubblewrap", "root")
 _VERSIONS = [("v0.1.1", "v1alpha1"), ("v0.5.6", "v1alpha1"), ("v0.5.6", "v1beta1")]
@@ -140,8 +141,9 @@ def test_a_pod_that_has_failed_stays(client: Client, cluster: Cluster) -> None:
     assert condition(client.sandbox())["message"] == "Pod exists with phase: Failed"
 
 
+@pytest.mark.needs("nss-wrapper")
 def test_names_lead_to_pods(client: Client, cluster: Cluster) -> None:
-    library = next(Path("/usr/lib").glob("*/libnss_wrapper.so"), None)
+    library = find_nss_wrapper()
     client.secret()
     client.create(sandbox())
     found = client.ready()
@@ -149,11 +151,10 @@ def test_names_lead_to_pods(client: Client, cluster: Cluster) -> None:
     (line,) = (line for line in cluster.hosts.read_text().splitlines() if name in line.split())
     with socket.create_connection((line.split()[0], 4096), timeout=5):
         pass
-    if library is not None:
-        words = ["python3", "-c", f"import socket; print(socket.gethostbyname({name!r}))"]
-        env = {"PATH": "/usr/bin:/bin", "LD_PRELOAD": str(library), "NSS_WRAPPER_HOSTS": str(cluster.hosts)}
-        done = subprocess.run(words, env=env, capture_output=True, text=True, check=True, timeout=20)
-        assert done.stdout.strip() == line.split()[0]
+    words = ["python3", "-c", f"import socket; print(socket.gethostbyname({name!r}))"]
+    env = {"PATH": "/usr/bin:/bin", "LD_PRELOAD": str(library), "NSS_WRAPPER_HOSTS": str(cluster.hosts)}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout.strip() == line.split()[0]
 
 
 def test_the_version_that_is_not_served_is_not_there(one: Client) -> None:
