@@ -202,7 +202,7 @@ class _Daemon:
         """
         if self.replica is not None and self.settings.replica_url is not None:
             self.cluster = Cluster(
-                self.db, self.keyring, self.notifications, self.tunnels, self.metrics.http,
+                self.db, self.keyring, self.notifications, self.tunnels, self.presence, self.metrics.http,
                 replica_id=self.replica, url=self.settings.replica_url, sockets=internal,
             )  # fmt: skip
         api = Http1Upstream(partial(connect_unix, str(self.api_socket)))

@@ -30,13 +30,12 @@ def find_place(conn: Connection, sandbox_id: str) -> Place | None:
     return None if row is None else Place(*row)
 
 
-def beat(conn: Connection, replica_id: str, url: str, version: str) -> None:
-    """This replica lives. Again, if it was taken for dead."""
-    conn.execute(
-        "INSERT INTO replicas (id, url, version) VALUES (%s, %s, %s)"
-        " ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()",
-        (replica_id, url, version),
-    )
+def beat(conn: Connection, replica_id: str, url: str, version: str) -> bool:
+    """This replica lives. Whether nobody knew: it is its first sign, or it was taken for dead."""
+    known = conn.execute("UPDATE replicas SET heartbeat_at = now() WHERE id = %s", (replica_id,)).rowcount
+    if not known:
+        conn.execute("INSERT INTO replicas (id, url, version) VALUES (%s, %s, %s)", (replica_id, url, version))
+    return not known
 
 
 def forget_dead(conn: Connection, replica_id: str, seconds: float) -> tuple[list[str], list[str]]:

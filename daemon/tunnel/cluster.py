@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from daemon.db.listen import Notifications
     from daemon.gateway.connection import Ledger
     from daemon.secret import Keyring
+    from daemon.tunnel.presence import Presence
     from daemon.tunnel.registry import Tunnels
     from daemon.wire.exchange import Upstream
 
@@ -33,13 +34,14 @@ class Cluster:
         keyring: Keyring,
         notifications: Notifications,
         tunnels: Tunnels,
+        presence: Presence,
         ledger: Ledger,
         *,
         replica_id: str,
         url: str,
         sockets: list[socket],
     ) -> None:
-        self._replicas = Replicas(db, replica_id, url, version())
+        self._replicas = Replicas(db, replica_id, url, version(), revived=presence.beat_soon)
         self._ways = Ways(keyring, replica_id, tunnels, Places(db, notifications))
         notifications.subscribe("replica", lambda words: self._ways.cut(words[0]))
         # Nobody's word about where a request came from is asked for here: the head says it, written by a replica.

@@ -6,6 +6,7 @@ kept. Every daemon keeps the heartbeats of its own connections fresh, and those 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -73,6 +74,12 @@ class Presence:
         self._progress = trio.Event()
         # After a time without the database everybody's heartbeats are old; the others get one round to bring theirs.
         self._may_expire = False
+        self._next_beat = -math.inf
+
+    def beat_soon(self) -> None:
+        """Others took this daemon for dead, and its tunnels for gone."""
+        self._next_beat = -math.inf
+        self._noted.set()
 
     def up(
         self, sandbox_id: str, connection_id: str, info: Mapping[str, object] | None = None, *, order: int = 0
@@ -113,23 +120,23 @@ class Presence:
 
     async def _write_for_ever(self) -> None:
         attempt = 0
-        next_beat = trio.current_time()
         while True:
             self._noted = trio.Event()
             try:
                 more = await self._write_some()
-                if trio.current_time() >= next_beat:
+                if trio.current_time() >= self._next_beat:
+                    self._next_beat = trio.current_time() + HEARTBEAT_SECONDS
                     await self.beat()
-                    next_beat = trio.current_time() + HEARTBEAT_SECONDS
             except DatabaseUnavailable as error:
                 self._may_expire = False
+                self._next_beat = -math.inf
                 log.warning("tunnels are not written yet", reason=str(error), changes=self._notes.waiting)
                 await trio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
                 attempt += 1
                 continue
             attempt = 0
             if not more:
-                with trio.move_on_at(next_beat):
+                with trio.move_on_at(self._next_beat):
                     await self._noted.wait()
 
     async def flush(self) -> None:

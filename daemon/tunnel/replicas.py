@@ -12,6 +12,8 @@ from daemon.db.database import DatabaseUnavailable
 from daemon.store import replicas
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.db.database import Connection, Database
 
 log = structlog.get_logger(__name__)
@@ -24,7 +26,10 @@ _LAST_SECONDS: Final = 5.0  # at the end, for one small transaction
 
 
 class Replicas:
-    """The service of one replica. ``url``: where the others reach it."""
+    """The service of one replica. ``url``: where the others reach it.
+
+    ``revived`` is called when the others do not know it: at its first sign, and when it was taken for dead.
+    """
 
     def __init__(
         self,
@@ -35,8 +40,10 @@ class Replicas:
         *,
         beat: float | None = None,
         dead: float | None = None,
+        revived: Callable[[], None] = lambda: None,
     ) -> None:
         self._db = db
+        self._revived = revived
         self.id = replica_id
         self._url = url
         self._version = version
@@ -67,15 +74,17 @@ class Replicas:
         if now - self._last > 2 * self._beat_seconds or self._steady_since == math.inf:
             self._steady_since = now
         self._last = now
-        dead, left = await self._db.run(self._sign, judge=now - self._steady_since >= self._dead_seconds)
+        new, dead, left = await self._db.run(self._sign, judge=now - self._steady_since >= self._dead_seconds)
+        if new:
+            self._revived()
         if dead:
             log.warning("replicas are gone", replicas=dead)
         if left:
             log.warning("machines of a replica that is gone did not come back", sandboxes=left)
 
-    def _sign(self, conn: Connection, *, judge: bool) -> tuple[list[str], list[str]]:
-        replicas.beat(conn, self.id, self._url, self._version)
-        return replicas.forget_dead(conn, self.id, self._dead_seconds) if judge else ([], [])
+    def _sign(self, conn: Connection, *, judge: bool) -> tuple[bool, list[str], list[str]]:
+        new = replicas.beat(conn, self.id, self._url, self._version)
+        return new, *(replicas.forget_dead(conn, self.id, self._dead_seconds) if judge else ([], []))
 
     async def _leave(self) -> None:
         try:
