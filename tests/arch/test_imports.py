@@ -75,7 +75,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
 ENTRANCES = {
     "daemon.app": ("daemon.cli", "daemon.checks"),
     "daemon.checks": ("daemon.doctor",),
-    "daemon.doctor": ("daemon.cli", "daemon.checks", "daemon.cluster_checks", "daemon.engine_checks", "daemon.signin_checks"),
+    "daemon.doctor": (
+        "daemon.cli",
+        "daemon.checks",
+        "daemon.cluster_checks",
+        "daemon.engine_checks",
+        "daemon.signin_checks",
+    ),
     "daemon.engine_checks": ("daemon.checks",),
     "daemon.cluster_checks": ("daemon.checks",),
     "daemon.signin_checks": ("daemon.checks",),
