@@ -48,7 +48,7 @@ export npm_config_update_notifier := false
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 
-.PHONY: help setup run doctor test check format bench agent autobahn webui types wheel pictures images image-daemon image-sandbox \
+.PHONY: help setup run doctor test check format bench sizing agent autobahn webui types wheel pictures images image-daemon image-sandbox \
 	lock audit golden
 
 help:
@@ -58,6 +58,7 @@ help:
 	@echo 'make check   lint, formatting and types, of Python and of the web UI'
 	@echo 'make format  put the formatting right'
 	@echo 'make bench   compare with other proxies and tunnels (needs nginx and wrk); ARGS=proxies or ARGS=tunnel does a part'
+	@echo 'make sizing  what a large installation costs: database, memory, CPU (three minutes); ARGS=small only tries it out'
 	@echo 'make agent   build dist/cli-server-agent.pyz, the agent in one file'
 	@echo 'make webui   build the web UI; make types writes its types anew after a change of the API'
 	@echo 'make pictures  renew the pictures of the docs'
@@ -119,6 +120,9 @@ image-sandbox:
 
 bench: setup $(PROXY_INSTALLED)
 	$(BIN)/python -m bench $(ARGS)
+
+sizing: $(PACKAGES)
+	$(BIN)/python -m bench.sizing $(ARGS)
 
 autobahn: setup
 	$(BIN)/python -m tests.autobahn.run $(ARGS)

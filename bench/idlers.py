@@ -1,11 +1,13 @@
 """Many agents that are connected and idle, in one process: each has its own connection and does what an agent does.
 
-Takes the daemon's port. Reads registrations from standard input, a line of JSON each, until it is closed; prints a line
-when all are connected, and keeps them. A tunnel that ends is an error.
+Takes the daemon's port, and that of what they lead to, if anybody is to ask for anything. Reads registrations from
+standard input, a line of JSON each, until it is closed; prints a line when all are connected, and keeps them. A tunnel
+that ends is an error.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from daemon.agent.handshake import Dialed
 
 
-async def _connected(registrations: list[Registration], url: str) -> None:
+async def _connected(registrations: list[Registration], url: str, local: Local) -> None:
     dialer = Dialer(parse_server(url), None, None)
-    serve = make_serve(Local("127.0.0.1", 1), trio.Event())  # nothing is asked for, so nothing need be there
+    serve = make_serve(local, trio.Event())
 
     async def stay(dialed: Dialed) -> None:
         await serve(dialed)
@@ -35,6 +37,7 @@ async def _connected(registrations: list[Registration], url: str) -> None:
     async with trio.open_nursery() as nursery:
         for registration in registrations:
             nursery.start_soon(stay, await open_tunnel(dialer, registration))
+        gc.freeze()  # an agent by itself has few objects: all of them in one process would stop each other
         print("connected", flush=True)
 
 
@@ -42,7 +45,8 @@ def main() -> None:
     """Until a signal."""
     url = f"http://127.0.0.1:{int(sys.argv[1])}"
     registrations = [read_registration({**json.loads(line), "server": url}) for line in sys.stdin]
-    trio.run(_connected, registrations, url)
+    # Where nothing is asked for, nothing need be there.
+    trio.run(_connected, registrations, url, Local("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 1))
 
 
 if __name__ == "__main__":
