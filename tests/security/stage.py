@@ -15,8 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from playwright.sync_api import Error as PlaywrightError
-
 from tests.security.tap import Exchange, Tap, tap
 from tests.support.chromium import DOMAIN, FOREIGN
 from tests.support.product import ROOT, Product, free_port, product
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, BrowserContext, Page, Response
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     from tests.support.visitor import Visitor
 
@@ -37,18 +35,6 @@ _ARRIVAL_SECONDS: Final = 15.0  # a browser on a busy machine puts beacons off
 _POLL_SECONDS: Final = 0.05
 # What the audit log tells of that nobody did to the victim's things.
 _NO_ACTS: Final = frozenset({"session.refused"})
-_LOADS: Final = 5
-
-
-def go(page: Page, url: str) -> Response | None:
-    """Load it; again where Chromium gave up, as it does when the machine gets a network by other tests' containers."""
-    for _ in range(_LOADS - 1):
-        try:
-            return page.goto(url)
-        except PlaywrightError as error:
-            if "ERR_NETWORK_CHANGED" not in str(error):
-                raise
-    return page.goto(url)
 
 
 @dataclass
@@ -104,10 +90,10 @@ class Stage:
         """A hostile page, come to as people come to such pages."""
         page = context.new_page()
         if kind == "foreign":
-            go(page, self.foreign)
+            page.goto(self.foreign)
         else:
             label = f"oc-{self.box}" if kind == "sandbox" else f"{self.port}-{self.box}"
-            go(page, self.at(label) + ATTACK)
+            page.goto(self.at(label) + ATTACK)
         page.wait_for_function("document.title === 'hostile'")
         return page
 
@@ -213,6 +199,6 @@ def _people(stage: Stage) -> None:
     stage.box, stage.other = boxes
     context = stage.context(stage.victim)
     page = context.new_page()
-    go(page, stage.at(f"oc-{stage.box}") + "/listen")
+    page.goto(stage.at(f"oc-{stage.box}") + "/listen")
     stage.port = page.evaluate("JSON.parse(document.body.innerText).port")
     stage.close_contexts()

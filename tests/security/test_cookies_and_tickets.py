@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from tests.security.stage import ATTACK, go
+from tests.security.stage import ATTACK
 from tests.support.rows import database
 from tests.support.visitor import PAGE
 
@@ -60,7 +60,7 @@ def planted(stage: Stage) -> dict[str, str]:
 def main_page(stage: Stage, context: BrowserContext) -> Page:
     """A page on the main site's origin without a script of its own."""
     page = context.new_page()
-    go(page, stage.origin + "/theme.js")
+    page.goto(stage.origin + "/theme.js")
     return page
 
 
@@ -107,19 +107,19 @@ def test_the_sandbox_hosts_cookie_tossed_by_a_sibling(stage: Stage) -> None:
     """Her other sandbox opens all the same, and as hers."""
     context = stage.context(stage.victim)
     page = context.new_page()
-    go(page, stage.at(f"oc-{stage.other}") + ATTACK)
+    page.goto(stage.at(f"oc-{stage.other}") + ATTACK)
     toss(stage, context, {"cli_server_sandbox": "tossed"}, ("/", "/attack"))
-    go(page, stage.at(f"oc-{stage.other}") + ATTACK)
+    page.goto(stage.at(f"oc-{stage.other}") + ATTACK)
     assert page.title() == "hostile"
-    go(page, stage.at(f"oc-{stage.other}") + ATTACK)
+    page.goto(stage.at(f"oc-{stage.other}") + ATTACK)
     assert page.title() == "hostile"
 
 
 def test_by_its_answers_a_sandbox_sets_no_cookie_of_ours(stage: Stage) -> None:
     context = stage.context(stage.victim)
     page = context.new_page()
-    go(page, stage.at(f"oc-{stage.box}") + "/cookies")
-    go(page, stage.at(f"oc-{stage.box}") + "/cookies")
+    page.goto(stage.at(f"oc-{stage.box}") + "/cookies")
+    page.goto(stage.at(f"oc-{stage.box}") + "/cookies")
     names = {cookie["name"] for cookie in context.cookies() if cookie["value"] in ("stolen", "1")}
     assert names == {"mine"}
     assert main_page(stage, context).evaluate(ASK, "/api/auth/me") == [200, "victim"]
@@ -261,7 +261,7 @@ def test_nobody_is_made_to_enter_as_somebody_else(stage: Stage) -> None:
     context = stage.context(stage.victim)
     page = stage.hostile(context, "foreign")
     _, target = ticket(stage, stage.mallory, stage.box, "next=" + quote(ATTACK, safe=""))
-    go(page, as_seen(stage, target))
+    page.goto(as_seen(stage, target))
     page.wait_for_function("document.title === 'hostile'")
     assert as_whom(stage, page) == (["victim"] if stage.trustworthy else ["mallory"])
 
@@ -277,7 +277,7 @@ def test_nor_by_a_ticket_that_was_made_for_another_browser(stage: Stage) -> None
         first = bring(stage.mallory, f"oc-{stage.box}.{stage.product.domain}", "/dump", SENT)
         query = urlsplit(first.header("location")).query
     _, target = ticket(stage, stage.mallory, stage.box, query)
-    answer = go(page, as_seen(stage, target))
+    answer = page.goto(as_seen(stage, target))
     assert answer is not None
     assert answer.status == 403
     assert as_whom(stage, page) == []
@@ -293,12 +293,12 @@ def test_one_click_opens_a_sandbox(stage: Stage, start: str) -> None:
         else stage.at(f"oc-{stage.box}") + ATTACK
     )
     page = stage.context(stage.victim).new_page()
-    go(page, url)
+    page.goto(url)
     assert page.title() == "hostile"
     assert as_whom(stage, page) == ["victim"]
 
     stranger = stage.context().new_page()
-    go(stranger, url)
+    stranger.goto(url)
     stranger.wait_for_url(lambda at: "/login" in at)
     stranger.get_by_label("User name").fill("victim")
     stranger.get_by_label("Password", exact=True).fill(PASSWORD)

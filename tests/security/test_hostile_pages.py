@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.security.stage import ATTACK, ORIGINS, go
+from tests.security.stage import ATTACK, ORIGINS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -197,14 +197,14 @@ def context(stage: Stage) -> BrowserContext:
     """The victim's browser: she is signed in, and has opened both sandboxes."""
     made = stage.context(stage.victim)
     for box in (stage.box, stage.other):
-        go(made.new_page(), stage.at(f"oc-{box}") + "/dump")
+        made.new_page().goto(stage.at(f"oc-{box}") + "/dump")
     return made
 
 
 def still_her(stage: Stage, context: BrowserContext) -> bool:
     """Whether the victim's browser is signed in as the victim."""
     page = context.new_page()
-    go(page, stage.origin + "/theme.js")
+    page.goto(stage.origin + "/theme.js")
     me = page.evaluate("fetch('/api/auth/me').then(answer => answer.json())")
     return bool(me.get("username") == "victim")
 
@@ -341,7 +341,7 @@ class TestReadsNothing:
 
 def test_a_page_that_we_open_does_not_hold_us(stage: Stage, context: BrowserContext) -> None:
     page = context.new_page()
-    go(page, stage.origin + "/")
+    page.goto(stage.origin + "/")
     # What is no trustworthy origin has no Cross-Origin-Opener-Policy; our links there say so themselves.
     features = "" if stage.trustworthy else "noopener"
     with context.expect_page() as popup:
@@ -386,10 +386,10 @@ def test_a_service_worker_reaches_its_own_host_only(stage: Stage, context: Brows
     page.wait_for_function("navigator.serviceWorker.controller !== null")
 
     visit = context.new_page()
-    go(visit, f"{stage.origin}/api/sandboxes/{stage.box}/open?next=/x")
+    visit.goto(f"{stage.origin}/api/sandboxes/{stage.box}/open?next=/x")
     assert visit.title() == "hijacked", "it does answer for its own host"
     for url in (f"{stage.origin}/", other + ATTACK, stage.at(f"{stage.port}-{stage.box}") + ATTACK):
-        go(visit, url)
+        visit.goto(url)
         assert visit.title() != "hijacked"
     assert still_her(stage, context)
     seen = page.evaluate(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DOMAIN = "sandboxes.test"
 FOREIGN = "elsewhere.test"  # somebody else's site
 _RESOLVE = "--host-resolver-rules=" + ",".join(f"MAP {host} 127.0.0.1" for host in (DOMAIN, f"*.{DOMAIN}", FOREIGN))
-PROGRAM = "/usr/bin/chromium"
+PROGRAM = Path(__file__).with_name("deaf_chromium.py")
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 _FLAGS = [
     "--no-sandbox",  # Chromium's own sandbox does not run as root, as which CI runs
