@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.standins.http_local import HttpLocal
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     """They stay as they are."""
     require("docker")
