@@ -106,6 +106,8 @@ def _paths(values: dict[str, Any], known: set[str], path: str = "") -> Iterator[
         ({"idleTimeout": 30}, "at '/idleTimeout'"),
         ({"registration": "everybody"}, "at '/registration': value must be one of 'open', 'first-user', 'closed'"),
         ({"trustedProxies": "10.0.0.0/8"}, "at '/trustedProxies': got string, want array"),
+        ({"trustedProxies": ["abc"]}, "at '/trustedProxies/0': 'abc' does not match"),
+        ({"workspace": {"egressAllow": ["10.20/16"]}}, "at '/workspace/egressAllow/0': '10.20/16' does not match"),
         ({"persistence": {"userDriveAccessMode": "ReadWriteOncePod"}}, "'ReadWriteMany', 'ReadWriteOnce'"),
         ({"sandbox": {"namespace": "x" * 47}}, "at '/sandbox/namespace': maxLength: got 47, want 46"),
         ({"sandbox": {"namespace": "Agents"}}, "at '/sandbox/namespace'"),
