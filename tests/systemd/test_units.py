@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends import engine, process
+from backends import engine, kubecluster, process
 from daemon import cli
 from daemon.config import SETTINGS, load
 from daemon.gateway import limits
+from daemon.tunnel import replicas
 from tests.conftest import find_program
 from tests.support.product import ROOT, Product
 from tests.systemd.manager import OPENCODE_BIN
@@ -129,6 +130,9 @@ def test_the_limits_of_the_service_are_those_of_the_code() -> None:
     assert int(service["RestartPreventExitStatus"][0]) == cli._WRONG
     seconds = int(service["TimeoutStopSec"][0])
     assert seconds > limits.DRAIN_SECONDS + engine.CHANGE_SECONDS + process._STOP_ALL_SECONDS
+    ends = limits.NOTICE_SECONDS + limits.DRAIN_SECONDS + limits.FRESH_SECONDS + kubecluster.CHANGE_SECONDS
+    assert seconds > ends + replicas._LAST_SECONDS, "of several replicas, with a database that is away"
+    assert f"allow {seconds} before `SIGKILL`" in (ROOT / "docs" / "replicas.md").read_text()
     assert f"Allow {seconds} seconds" in (ROOT / "docs" / "operating.md").read_text()
     assert f"stop_grace_period: {seconds}s" in (ROOT / "docker" / "compose.yaml").read_text()
     assert int(service["CPUWeight"][0]) > 100, "the default, with which it is one among its sandboxes"
