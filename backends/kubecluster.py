@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -75,6 +76,11 @@ class Cluster:
         self._making = threading.Lock()
         self._looks = trio.CapacityLimiter(_LOOKS_AT_ONCE)
         self._changes = trio.CapacityLimiter(_CHANGES_AT_ONCE)
+
+    async def configured(self) -> None:
+        """Raises :class:`BackendRejected` if what it was given leads to no cluster, whether or not one answers."""
+        with suppress(urllib3.exceptions.HTTPError):  # whoever gives out tokens is away: that is no wrong setting
+            await trio.to_thread.run_sync(self.client, limiter=self._looks)
 
     async def look(self, path: str, **query: str) -> Manifest:
         """Ask something that changes nothing. The deadline bounds the wait for a turn, too."""
@@ -195,9 +201,15 @@ class Cluster:
             try:
                 self._client = ApiClient(self._configuration())
             except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-                where = "this pod's service account" if self._kubeconfig is None else f"KUBECONFIG {self._kubeconfig}"
-                raise BackendRejected(f"the cluster cannot be reached by {where}: {error}") from error
+                raise BackendRejected(self._unusable(error)) from error
         return self._client
+
+    def _unusable(self, error: Exception) -> str:
+        """In one line, whatever the client says."""
+        said = " ".join(str(error).split())
+        if self._kubeconfig is None:
+            return f"KUBECONFIG is unset, and this is no pod with a service account ({said}); accepted is one of both"
+        return f"KUBECONFIG {self._kubeconfig} cannot be used ({said}); accepted is a file as kubectl has it"
 
     def _configuration(self) -> Configuration:
         made = Configuration()

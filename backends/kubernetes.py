@@ -93,6 +93,7 @@ class KubernetesBackend:
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[None, None]:
         """Sandboxes run on when the daemon ends: whoever works in one does not notice that it is restarted."""
+        await self._cluster.configured()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._boxes.sandboxes.run, name="news of sandboxes")

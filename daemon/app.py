@@ -111,7 +111,8 @@ async def run_daemon(
             await manager.patiently("bringing the database up to date", partial(migrated, conninfo))
             db = await stack.enter_async_context(Database.open(conninfo))
             backend = backend_factory(settings, await db.run(installation_id))
-            await stack.enter_async_context(backend.serve())
+            with start_errors():  # here already: the embedded database's nursery makes groups of what passes it
+                await stack.enter_async_context(backend.serve())
             folder = data_dir
             if len(str(folder / _API_SOCKET)) > _LONGEST_SOCKET:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cli-server-")))

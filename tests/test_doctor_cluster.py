@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backends.base import BackendRejected
 from backends.kuberights import everywhere, in_workspaces
 from daemon import checks, cluster_checks
 from daemon.config import load
@@ -74,6 +75,21 @@ async def test_a_kubeconfig_that_is_none(tmp_path: Path) -> None:
     assert f"KUBECONFIG {tmp_path / 'none'}" in said.remedy
     (tmp_path / "words").write_text("just words")
     assert "KUBECONFIG" in (await failed(context(tmp_path, tmp_path / "words"))).remedy
+
+
+@pytest.mark.parametrize("content", [None, "", "just words", "apiVersion: v1\nkind: Config\n"])
+async def test_the_start_does_not_go_on_with_a_kubeconfig_that_is_none(tmp_path: Path, content: str | None) -> None:
+    """One line that names it, with the doctor's words; a cluster that is away is no reason."""
+    given = tmp_path / "given"
+    if content is not None:
+        given.write_text(content)
+    backend = make_backend(context(tmp_path, given).settings, "i" * 16)
+    with pytest.raises(BackendRejected) as caught:
+        async with backend.serve():
+            pass
+    assert str(caught.value).startswith(f"KUBECONFIG {given} cannot be used (")
+    assert str(caught.value).endswith("; accepted is a file as kubectl has it")
+    assert "\n" not in str(caught.value)
 
 
 async def test_outside_of_a_cluster_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
