@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
-# Special purpose by IANA's registry (RFC 6890) and not on the internet. 169.254.0.0/16 has the clouds' metadata.
+# Special purpose by IANA's registry (RFC 6890) and not on the internet. 169.254.0.0/16 has most clouds' metadata.
 _PRIVATE_4: Final = tuple(
     map(
         IPv4Network,
@@ -14,6 +14,7 @@ _PRIVATE_4: Final = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",  # carriers', and some clouds' own services
             "127.0.0.0/8",
+            "168.63.129.16/32",  # public by its number, and Azure's metadata: nodes' certificates are had there
             "169.254.0.0/16",
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -36,6 +37,7 @@ _PRIVATE_6: Final = tuple(
             "2002::/16",
             "fc00::/7",  # has fd00:ec2::254, a cloud's metadata
             "fe80::/10",
+            "fec0::/10",  # what fc00::/7 was before; some networks have it still
             "ff00::/8",
         ),
     )
