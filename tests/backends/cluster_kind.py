@@ -26,6 +26,8 @@ SERVER: Final = {"app.kubernetes.io/name": "cli-server", "app.kubernetes.io/inst
 SPACE, ACCOUNT, ROLE = "agents", "cli-server", "cli-server-workspace"
 _RBAC: Final = "rbac.authorization.k8s.io"
 _SEE: Final = ["get", "list", "watch"]
+_ASK: Final = ("get", "list")
+_CHANGE: Final = ("create", "update", "delete")
 # What the server may do everywhere, and what in workspaces' namespaces only.
 SERVER_RULES: Final[list[Json]] = [
     {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "create", "delete"]},
@@ -78,7 +80,11 @@ class Names(trio.abc.HostnameResolver):
 
 @dataclass
 class Kubernetes:
-    """The backend ``k8s``; ``k8s-v1alpha1`` is a cluster that serves the older version only."""
+    """The backend ``k8s``; ``k8s-v1alpha1`` is a cluster that serves the older version only.
+
+    ``k8s-bad-day`` is slow, has too much to do for each fourth change, cuts each seventh answer to a question, and ends
+    all news every second: what a backend copes with by itself, so that whoever calls it notices nothing.
+    """
 
     folder: Path
     name: str = "k8s"
@@ -100,6 +106,11 @@ class Kubernetes:
         if not self.bare:
             self.cluster.storage_class("shared")
         self.cluster.allow_from(roles())
+        if self.name == "k8s-bad-day":
+            faults = self.cluster.faults
+            faults.delay, faults.watch_cut = 0.02, 1.0
+            faults.fail(429, every=4, retry_after=0, when=lambda one: one.verb in _CHANGE and "/" not in one.resource)
+            faults.lose(code=0, every=7, when=lambda one: one.verb in _ASK and "/" not in one.resource)
         self.kubeconfig = self.cluster.account(SPACE, ACCOUNT)
         trio.socket.set_custom_hostname_resolver(Names(self.cluster.hosts))
 

@@ -217,7 +217,7 @@ def make_kind(name: str, folder: Path) -> Kind:
             return Process(folder, name)
         case "docker":
             return Docker(fake_image())
-        case "k8s" | "k8s-v1alpha1":
+        case "k8s" | "k8s-v1alpha1" | "k8s-bad-day":
             return Kubernetes(folder, name)
     return Fake()
 

@@ -31,6 +31,7 @@ _REAL = [
     pytest.param("docker", marks=pytest.mark.needs("docker")),
     pytest.param("k8s", marks=pytest.mark.needs("bubblewrap")),
     pytest.param("k8s-v1alpha1", marks=pytest.mark.needs("bubblewrap")),
+    pytest.param("k8s-bad-day", marks=pytest.mark.needs("bubblewrap")),
 ]
 REAL = pytest.mark.parametrize("kind", _REAL, indirect=True)
 EVERY = pytest.mark.parametrize("kind", [*_REAL, "fake"], indirect=True)
