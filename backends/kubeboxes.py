@@ -48,8 +48,8 @@ class Boxes:
         self._version: Version | None = None
         self._version_until = -float("inf")
         selector = names.selector()
-        self.sandboxes = Watch(cluster, self._everywhere, selector, "sandboxes")
-        self.pods = Watch(cluster, _all_pods, selector, "pods")
+        self.sandboxes = Watch(cluster, self._everywhere, selector, "sandboxes", names.at_home)
+        self.pods = Watch(cluster, _all_pods, selector, "pods", names.at_home)
         self._homes: dict[str, str] = {}  # workspace by sandbox, which never changes
 
     async def version(self) -> Version:
@@ -98,12 +98,11 @@ class Boxes:
 
     def whole(self, found: Manifest) -> bool:
         """Whether a Sandbox's labels, name and namespace belong together: labels alone are copied by people."""
-        about, labels = found["metadata"], found["metadata"].get("labels") or {}
-        workspace_id, sandbox_id = (labels.get(name, "") for name in (LABEL_WORKSPACE, LABEL_SANDBOX))
+        sandbox_id = (found["metadata"].get("labels") or {}).get(LABEL_SANDBOX, "")
         return bool(
             self._names.ours(found)
-            and about.get("namespace") == self._names.namespace(workspace_id)
-            and about.get("name") == self._names.sandbox(sandbox_id)
+            and self._names.at_home(found)
+            and found["metadata"].get("name") == self._names.sandbox(sandbox_id)
         )
 
     async def find(self, sandbox_id: str) -> Manifest | None:

@@ -39,17 +39,30 @@ _FIRST_SECONDS: Final = 10.0  # for the first list
 
 
 class Watch:
-    """All objects at a path that have a label. ``where`` tells the path, which may have another version later."""
+    """All objects at a path that have a label. ``where`` tells the path, which may have another version later.
 
-    def __init__(self, cluster: Cluster, where: Callable[[], Awaitable[str]], selector: str, what: str) -> None:
+    ``keep``: what of it is kept. Everybody in a cluster may write our label on what is theirs.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        where: Callable[[], Awaitable[str]],
+        selector: str,
+        what: str,
+        keep: Callable[[Manifest], bool] = lambda _: True,
+    ) -> None:
         self._cluster = cluster
         self._where = where
         self._selector = selector
         self._what = what
+        self._keep = keep
         self._items: dict[tuple[str, str], Manifest] = {}
         self._version: str | None = None  # of the list that is known; None: list anew
         self._listed = trio.Event()
+        self._newest = 0.0  # the latest version that a list or news had
         self._open = False
+        self._opened = float("inf")  # when the present news began
         self._last = -float("inf")  # when news were last to be had
         self._trouble = "they were not asked for yet"
         self._limiter = trio.CapacityLimiter(2)
@@ -71,6 +84,8 @@ class Watch:
 
     def note(self, found: Manifest) -> None:
         """An object as somebody has just seen it. News that are older are not taken for newer."""
+        if not self._keep(found):
+            return
         about = found["metadata"]
         key = (about.get("namespace", ""), about["name"])
         known = self._items.get(key)
@@ -85,7 +100,8 @@ class Watch:
         """Follow, until cancelled."""
         pause = _FIRST_PAUSE
         while True:
-            began = trio.current_time()
+            self._opened = float("inf")
+            wait = 0.0
             try:
                 await self._once()
             except Expired:
@@ -96,10 +112,10 @@ class Watch:
                 if isinstance(error, SandboxGone):
                     self._version = None  # another version of the API is served by now
                 if isinstance(error, Busy):
-                    pause = max(pause, min(error.seconds, _LONGEST_PAUSE))
-            lasted = trio.current_time() - began >= _LASTED
+                    wait = min(error.seconds, _LONGEST_PAUSE)
+            lasted = trio.current_time() - self._opened >= _LASTED
             pause = _FIRST_PAUSE if lasted else min(pause * 2, _LONGEST_PAUSE)
-            await trio.sleep(pause * random.uniform(0.5, 1))
+            await trio.sleep(max(wait, pause * random.uniform(0.5, 1)))
 
     async def _once(self) -> None:
         path = await self._where()
@@ -115,6 +131,7 @@ class Watch:
         news = pieces(self._cluster, path, query, limiter=self._limiter, silence=_SILENCE)
         async with news as found, aclosing(lines(found)) as each:
             self._open = True
+            self._opened = trio.current_time()
             self._outage.over()
             try:
                 async for line in each:
@@ -135,6 +152,9 @@ class Watch:
                 break
             query["continue"] = more
         version = str(page["metadata"]["resourceVersion"])
+        if _as_number(version) < self._newest:  # the cluster was restored from a backup: what came later never was
+            self._items.clear()
+        self._newest = _as_number(version)
         for key, known in list(self._items.items()):
             if key not in seen and _number(known) <= _as_number(version):
                 del self._items[key]
@@ -156,6 +176,9 @@ class Watch:
             key = (about.get("namespace", ""), about.get("name", ""))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BackendUnavailable("the cluster's news make no sense") from error
+        if _as_number(self._version) < self._newest:
+            raise Expired("the cluster was restored from a backup")
+        self._newest = _as_number(self._version)
         if kind == "DELETED":
             known = self._items.get(key)
             if known is not None and known["metadata"]["uid"] == about["uid"]:

@@ -106,6 +106,12 @@ class Names:
             labels.get(f"cli-server.{name}") == value for name, value in wanted.items()
         )
 
+    def at_home(self, found: Mapping[str, Any]) -> bool:
+        """Whether an object is in the namespace of the workspace that it is labelled with."""
+        about = found["metadata"]
+        workspace_id = (about.get("labels") or {}).get(LABEL_WORKSPACE, "")
+        return bool(about.get("namespace") == self.namespace(workspace_id))
+
     def selector(self, **wanted: str) -> str:
         """What the cluster is asked for to list what is ours."""
         pairs = [f"{LABEL_INSTALLATION}={self.installation}"]

@@ -12,6 +12,7 @@ All methods may be called from any thread, also from one that runs Trio; they re
 
 from __future__ import annotations
 
+import copy
 import secrets
 import socket
 import threading
@@ -235,6 +236,18 @@ class Cluster:
     def compact(self) -> None:
         """Forget the history: watches get 410, and must list again."""
         self._do(self.world.store.compact)
+
+    def backup(self) -> Callable[[], None]:
+        """What is stored now. The answer puts it back, with the versions of then; turn the API off for that time."""
+
+        def restore() -> None:
+            store = self.world.store
+            store.objects, store.revision = copy.deepcopy(objects), revision
+            store.history = [change for change in store.history if change.revision <= revision]
+            store.wake()
+
+        objects, revision = self._do(lambda: (copy.deepcopy(self.world.store.objects), self.world.store.revision))
+        return lambda: self._do(restore)
 
     def unschedulable(self, why: str = "0/1 nodes are available: 1 Insufficient memory.") -> None:
         """No node takes a new pod, from now on; with "" it does again."""
