@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 
 _READERS: Final = 64  # each has a thread; who comes later waits
+# Of last lines, which starts and the inventory wait for: people who follow logs take them no place.
+_LAST_READERS: Final = 8
 _MOST_BYTES: Final = 2 * 2**20  # of what was written before: as much as other backends keep
 _SILENCE: Final = 30.0  # seconds, for what is only read to its present end
 
@@ -34,6 +36,7 @@ class Logs:
         self._cluster = cluster
         self._boxes = boxes
         self._limiter = trio.CapacityLimiter(_READERS)
+        self._last_limiter = trio.CapacityLimiter(_LAST_READERS)
 
     @asynccontextmanager
     async def open(self, sandbox_id: str, *, follow: bool) -> AsyncGenerator[AsyncGenerator[bytes, None], None]:
@@ -45,7 +48,10 @@ class Logs:
         redactor = await self._boxes.redactor(sandbox)
         query = {"container": CONTAINER, **({"follow": "true"} if follow else {"limitBytes": str(_MOST_BYTES)})}
         silence = None if follow else _SILENCE
-        async with self._pieces(pod, query, silence) as found, aclosing(_redacted(found, redactor)) as kept:
+        async with (
+            self._pieces(pod, query, silence, self._limiter) as found,
+            aclosing(_redacted(found, redactor)) as kept,
+        ):
             yield kept
 
     async def last_lines(self, sandbox: Manifest, pod: Manifest, count: int) -> list[str]:
@@ -53,7 +59,7 @@ class Logs:
         query = {"container": CONTAINER, "tailLines": str(count), "limitBytes": str(_MOST_BYTES)}
         try:
             redactor = await self._boxes.redactor(sandbox)
-            async with self._pieces(pod, query, _SILENCE) as found:
+            async with self._pieces(pod, query, _SILENCE, self._last_limiter) as found:
                 data = b"".join([redactor.feed(piece) async for piece in found]) + redactor.flush()
         except BackendError:
             return []
@@ -61,12 +67,12 @@ class Logs:
 
     @asynccontextmanager
     async def _pieces(
-        self, pod: Manifest, query: dict[str, str], silence: float | None
+        self, pod: Manifest, query: dict[str, str], silence: float | None, limiter: trio.CapacityLimiter
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
         path = PODS.path(pod["metadata"]["namespace"], pod["metadata"]["name"], "log")
         begun = False
         try:
-            async with pieces(self._cluster, path, query, limiter=self._limiter, silence=silence) as found:
+            async with pieces(self._cluster, path, query, limiter=limiter, silence=silence) as found:
                 begun = True
                 yield found
         except BackendRejected as error:

@@ -557,6 +557,28 @@ async def test_a_node_that_is_lost(kind: Kubernetes, monkeypatch: pytest.MonkeyP
         kind.cluster.find_node()
 
 
+async def test_who_follows_logs_keeps_nobody_from_a_reason(kind: Kubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One person may follow as many as there are places."""
+    monkeypatch.setattr("backends.kubelogs._READERS", 1)
+    monkeypatch.setattr("backends.kubestream.LOOK_SECONDS", 1.0)
+    backend = kind.backend()
+
+    async def follow(task_status: trio.TaskStatus[None]) -> None:
+        async with backend.logs(A, follow=True) as log:
+            assert b"here" in await anext(log)
+            task_status.started()
+            await anext(log)  # it says no more
+
+    async with backend.serve():
+        await backend.ensure_running(spec(FAKE_SAY="here"))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(follow)
+            with trio.fail_after(30), pytest.raises(BackendRejected, match="status 3: the disk is on fire"):
+                await backend.ensure_running(spec(B, FAKE_EXIT="3", FAKE_SAY="the disk is on fire"))
+            nursery.cancel_scope.cancel()
+        await backend.destroy(B, WORKSPACE)
+
+
 async def test_what_the_reconciler_makes_of_it(kind: Kubernetes) -> None:
     """A row that says running, and a pod that has ended: dead, with the reason."""
     backend = kind.backend()
