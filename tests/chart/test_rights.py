@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from backends import manifests
 from backends.containers import LABEL_WORKSPACE
+from daemon.ids import new_id
 from tests.backends.cluster_kind import SERVER_RULES, WORKSPACE_RULES
 from tests.chart.support import NAMESPACE, RELEASE
 from tests.standins.kubernetes.podsecurity import violations
@@ -134,9 +137,27 @@ def test_a_policy_bounds_what_rbac_cannot(all_rendered: dict[str, Rendered]) -> 
         for operation in rule["operations"]
     }
     assert rendered.env["K8S_NAMESPACE_PREFIX"] == "agents"
-    prefix, label, role = [one["expression"] for one in policy["validations"]]
-    assert prefix == 'variables.namespace.startsWith("agents-")'
+    (written,) = re.findall(r'matches\("(.*?)"\)', policy["validations"][0]["expression"])
+    for _ in range(100):
+        made = manifests.namespace(manifests.Names("i", "agents"), new_id())["metadata"]
+        assert re.search(written, made["name"])
+    assert made["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for other in (
+        "agents-2-abcdefghijklmnop",
+        "agents-abcdefghijklmnopq",
+        "agents-",
+        "kube-system",
+        "x-agents-" + new_id(),
+    ):
+        assert not re.search(written, other), other
+    name, label, profile, role = [one["expression"] for one in policy["validations"]]
+    assert name == 'variables.namespace.matches("^agents-[a-z0-9]{16}$")'
     assert label.count(f'"{LABEL_WORKSPACE}" in ') == 3
+    # By a namespace that lets privileged pods in, whoever has the server's token would have the nodes.
+    assert profile == (
+        'request.resource.resource != "namespaces" || request.operation != "CREATE" || '
+        'object.metadata.labels["pod-security.kubernetes.io/enforce"] == "restricted"'
+    )
     assert f'object.roleRef.name == "{CLUSTER_NAME}-workspace"' in role
     (binding,) = rendered.kinds("ValidatingAdmissionPolicyBinding")
     assert binding["spec"] == {"policyName": CLUSTER_NAME, "validationActions": ["Deny"]}
