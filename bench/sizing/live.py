@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 120.0
 _FILES: Final = 20_000  # of each process: one or two for each connection
 _REPORT_SECONDS: Final = 11.0  # after which PostgreSQL's sessions have told their counters
+_FEWEST_CHANGED: Final = 8
 _DATABASE: Final = "pg_stat_database WHERE datname = current_database()"
 
 
@@ -173,7 +174,7 @@ _PAGES: Final = ("machine", "sandbox")
 
 def _changed(size: Size) -> int:
     """Sandboxes that are paused and resumed: so many that each has long been paused when it is resumed."""
-    return max(1, int(size.change_rate * size.seconds / 2))
+    return max(_FEWEST_CHANGED, int(size.change_rate * size.seconds / 2))
 
 
 def _page(size: Size, port: int, kind: str, number: int) -> Call:

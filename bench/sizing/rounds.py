@@ -21,15 +21,17 @@ from daemon.sandboxes.activity import Activity
 from daemon.sandboxes.probe import Probe
 from daemon.sandboxes.reconciler import Reconciler
 from daemon.sandboxes.sweeper import Sweeper
-from daemon.store import access, audit, deletion, expiry
+from daemon.store import access, audit, deletion, expiry, replicas
 from daemon.store import sandboxes as store
 from daemon.tunnel.presence import Presence
+from daemon.tunnel.replicas import DEAD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bench.sizing.server import Server
     from bench.sizing.size import Size
+    from daemon.db.database import Connection
 
 _DEAD: Final = 10  # sandboxes that ended by themselves, all in one round
 _TICK: Final = 0.002  # seconds between looks at how long everybody else waits
@@ -160,7 +162,12 @@ def _others_of(db: Database, size: Size) -> dict[str, Callable[[], Awaitable[obj
     async def was_deleted() -> None:
         await db.run(store.was_deleted, ident("sandbox", size.sandboxes))
 
+    def sign(conn: Connection) -> None:
+        replicas.beat(conn, owner, "http://192.0.2.1:8081", "1.0.0")
+        replicas.forget_dead(conn, owner, DEAD_SECONDS)
+
     return {
+        "sign of life of one of several replicas, each 2 s": lambda: db.run(sign),
         "orders for the life cycle, each 5 s": lambda: db.run(store.claim, owner, 30.0, most=64),
         "deleted workspaces, each 5 s": lambda: db.run(deletion.emptied_workspaces),
         "a census, each 15 s": lambda: db.run(store.count_by_status),
