@@ -105,13 +105,14 @@ class HopExchange(Http1Exchange):
     own.
     """
 
-    __slots__ = ("_early", "_hop", "_voucher")
+    __slots__ = ("_early", "_heard_all", "_hop", "_said_all", "_voucher")
 
     def __init__(self, upstream: HopUpstream, sandbox_id: str, place: Place) -> None:
         super().__init__(upstream)
         self._hop = upstream
         self._voucher = hop.Voucher(place.replica_id, sandbox_id, place.connection_id)
         self._early: ResponseHead | None = None  # the answer came before the body was asked for
+        self._said_all = self._heard_all = False  # after 101
 
     async def send_head(self, head: RequestHead) -> None:
         """Send the head; with a body to come, until the tunnel took it."""
@@ -152,9 +153,25 @@ class HopExchange(Http1Exchange):
             with suppress(OSError):
                 self.stream.socket.shutdown(socket.SHUT_RDWR)
 
+    async def send_raw_eof(self) -> None:
+        """See :class:`~daemon.wire.exchange.Exchange`."""
+        await super().send_raw_eof()
+        self._said_all = True
+
+    async def receive_raw(self) -> bytes:
+        """See :class:`~daemon.wire.exchange.Exchange`."""
+        data = await super().receive_raw()
+        self._heard_all |= not data
+        return data
+
     def drop(self, stream: PlainOrTLS) -> None:
-        """Break off so that the other replica sees it at once, whatever it is doing."""
-        if isinstance(stream, SocketStream):
+        """Break off so that the other replica sees it at once, whatever it is doing.
+
+        Not after a whole exchange: what we said last may not have been read there, and a reset would take it away.
+        """
+        if (self._sent and self._received) or (self._said_all and self._heard_all):
+            stream.close()
+        elif isinstance(stream, SocketStream):
             stream.reset()
 
 

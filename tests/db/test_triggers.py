@@ -43,7 +43,9 @@ CASES: list[tuple[str, list[tuple[str | None, ...]], list[str]]] = [
     ("DELETE FROM sandboxes", [("sandbox.deleted", "w", "b", None)], ["sandbox b"]),
     # Written every few seconds; nobody wants to hear of it.
     ("UPDATE sandboxes SET last_activity_at = now(), lease_until = now(), lease_owner = 'me'", [], []),
-    ("UPDATE sandboxes SET last_heartbeat_at = now(), tunnel_connection = 'c', tunnel_token_hash = 'x'", [], []),
+    ("UPDATE sandboxes SET last_heartbeat_at = now(), tunnel_token_hash = 'x'", [], []),
+    # For replicas only, which look where a machine's tunnel is now.
+    ("UPDATE sandboxes SET tunnel_connection = 'c'", [], ["tunnel b"]),
     ("UPDATE sandboxes SET name = name", [], []),
     ("DELETE FROM sessions", [], ["session s"]),
     ("UPDATE sessions SET last_seen_at = now()", [], []),

@@ -36,6 +36,7 @@ from tests.tunnel.test_through import (  # noqa: F401
     test_websocket_floods_down,
     test_websockets,
     test_what_is_secret_does_not_reach_the_local_server,
+    test_what_was_said_last_outlives_the_connection,
 )
 
 pytestmark = [pytest.mark.needs("postgres", "docker"), pytest.mark.timeout(120)]

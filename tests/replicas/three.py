@@ -80,12 +80,12 @@ def _end_all(made: list[Product]) -> None:
 
 
 @contextmanager
-def three(folder: Path, database_url: str, **env: str) -> Iterator[Three]:
-    """Up and ready, with one registered user."""
+def three(folder: Path, database_url: str, public: int | None = None, /, **env: str) -> Iterator[Three]:
+    """Up and ready, with one registered user. ``public``: the balancer's port."""
     folder.mkdir(exist_ok=True)
     key = folder / "installation.key"
     key.write_bytes(secrets.token_bytes(32))
-    public = free_port()
+    public = public or free_port()
     with ExitStack() as stack:
         made = [replica(folder / str(number), database_url, key, public, **env) for number in range(3)]
         for one in made:

@@ -229,7 +229,8 @@ class _Conversation:
         if self._local.credentials and visit.get("authorization") != self._local.credentials:
             return await self._json(visit, 401, {"error": "who is there?"}, [("www-authenticate", "Basic")])
         if first in ("ws", "half") and visit.get("upgrade") is not None:
-            return await upgraded(visit, self._stream, self._reader, self._local.changed)
+            local = self._local
+            return await upgraded(visit, self._stream, self._reader, local.changed, local.released)
         if first in ("echo", "unread", "early"):
             return await {"echo": self._echo, "unread": self._unread, "early": self._early}[first](visit)
         await self._absorb(visit)

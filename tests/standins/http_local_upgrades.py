@@ -8,6 +8,7 @@
 | ``/ws/cut`` | resets the connection at the first message |
 | ``/half/client`` | gives back raw bytes until the client ends its side, then says how many there were, and closes |
 | ``/half/server`` | says hello, ends its side, and reads until the client ends too |
+| ``/half/server/NAME`` | the same, but reads once the gate is open |
 
 No extension is taken: there is no compression.
 """
@@ -29,7 +30,7 @@ from wsproto.utilities import LocalProtocolError
 from tests.standins.content import pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from wsproto.events import Event
 
@@ -40,7 +41,13 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _LINGER_SECONDS: Final = 5.0  # for the client to close after us
 
 
-async def upgraded(visit: Visit, stream: trio.SocketStream, reader: Reader, changed: Callable[[], None]) -> None:
+async def upgraded(
+    visit: Visit,
+    stream: trio.SocketStream,
+    reader: Reader,
+    changed: Callable[[], None],
+    gate: Callable[[str], Awaitable[None]],
+) -> None:
     """Switch, and be what the path says until the end. Raises :class:`EOFError` if the client leaves without a word."""
     protocol = (visit.get("sec-websocket-protocol") or "").partition(",")[0].strip()
     key = (visit.get("sec-websocket-key") or "").encode()
@@ -49,16 +56,20 @@ async def upgraded(visit: Visit, stream: trio.SocketStream, reader: Reader, chan
     lines += [f"Sec-WebSocket-Protocol: {protocol}"] if protocol else []
     await stream.send_all("\r\n".join(["HTTP/1.1 101 Switching Protocols", *lines, "", ""]).encode("latin-1"))
     if visit.path[0] == "half":
-        await _half(visit, stream, reader)
+        await _half(visit, stream, reader, gate)
     else:
         await _WebSocket(visit, stream, reader, changed).run()
 
 
-async def _half(visit: Visit, stream: trio.SocketStream, reader: Reader) -> None:
+async def _half(
+    visit: Visit, stream: trio.SocketStream, reader: Reader, gate: Callable[[str], Awaitable[None]]
+) -> None:
     found = hashlib.sha256()
     if visit.path[1] == "server":
         await stream.send_all(b"hello")
         await stream.send_eof()
+    if len(visit.path) > 2:
+        await gate(visit.path[2])
     while data := await reader.raw():
         found.update(data)
         visit.received += len(data)

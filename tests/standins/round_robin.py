@@ -116,7 +116,8 @@ def _watch(client: socket.socket, target: socket.socket, back: threading.Thread)
     poller = select.poll()
     poller.register(client, 0)  # errors are told in any case
     while back.is_alive():
-        if poller.poll(20):
+        # A hang-up alone may be two ends that were said in peace, with bytes that nobody has read yet.
+        if any(event & select.POLLERR for _, event in poller.poll(20)):
             with suppress(OSError):
                 target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 target.shutdown(socket.SHUT_RDWR)

@@ -366,6 +366,21 @@ async def test_a_server_that_is_done_hears_the_rest(browser: Browser, local: Htt
         assert local.visits[-1].sha256 == content_hash(300_000)
 
 
+async def test_what_was_said_last_outlives_the_connection(browser: Browser, local: HttpLocal) -> None:
+    """Both are done, and the other end of the way has not read it yet."""
+    async with browser.call("GET", "/half/server/late", UPGRADE) as call:
+        await call.end()
+        assert await call.head() == 101
+        while await call.raw():
+            pass
+        await call.stream.send_all(content(6_000_000))
+        await call.stream.send_eof()
+        await trio.sleep(0.3)  # all that fits is on its way
+        local.release("late")
+        await local.wait_until(lambda: local.visits[-1].end)
+        assert local.visits[-1].sha256 == content_hash(6_000_000)
+
+
 @pytest.mark.parametrize("size", [10, 300_000])
 async def test_an_upgrade_that_is_refused(browser: Browser, size: int) -> None:
     """The refusal is whole, however large: it is not the browser's fault that it comes while nothing has ended."""
