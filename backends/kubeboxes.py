@@ -219,8 +219,11 @@ class Boxes:
         if found is None:
             return
         with trio.move_on_after(_END_SECONDS):
-            while await self.pods_of(found):  # noqa: ASYNC110 - the pods are in the cluster
+            while await self.pods_of(found):
                 await trio.sleep(_LOOK)
+                now = await self.find(sandbox_id)
+                if now is not None and wanted(now):
+                    return  # somebody wants it again, and a new pod would be waited for in vain
             return
         raise BackendUnavailable("the sandbox's pod does not end; see how its node is")
 

@@ -47,6 +47,9 @@ _ARRIVAL_SECONDS: Final = 300.0
 # So long something may keep the pod from running that may pass by itself, such as nodes that are full or a registry
 # that is away. After that a person should know; a node that is being made has all the time there is.
 _PATIENCE_SECONDS: Final = 45.0
+_LOOKS_FOR_ONE: Final = 4  # at once for one sandbox, of the 16 that the cluster is asked for all
+_NAME_SECONDS: Final = 3.0  # for a name; the cluster's own are answered in a millisecond
+_LONGEST_SIZE: Final = 18  # digits of a number of bytes; int() is slow with more, and refuses thousands
 _LOOK: Final = 0.25  # seconds between looks at a pod that is starting
 _SOON: Final = 15.0  # seconds, which most take; after that it is looked at as often as it is asked what it waits for
 _ASK: Final = 1.0  # seconds between questions for what it waits for, which are dearer
@@ -61,6 +64,8 @@ class _Slot:
 
     lock: trio.Lock = field(default_factory=trio.Lock)  # held while a Sandbox is made, changed or ended
     stops: int = 0
+    # Whoever closes each connection makes us ask for its address each time; others shall not wait for that.
+    looks: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(_LOOKS_FOR_ONE))
 
 
 class KubernetesBackend:
@@ -150,21 +155,24 @@ class KubernetesBackend:
 
     async def address(self, sandbox_id: str) -> Address | None:
         """See :class:`backends.base.Backend`."""
-        found = await self._serving(sandbox_id)
-        return None if found is None else await _reached(*found)
+        async with self._looking(sandbox_id):
+            found = await self._serving(sandbox_id)
+            return None if found is None else await _reached(*found)
 
     async def port_address(self, sandbox_id: str, port: int) -> Address | None:
         """See :class:`backends.base.Backend`. opencode's own port is not given out: it has its own host name."""
-        found = await self._serving(sandbox_id)
-        if found is None or port not in await self._ports(found[1]):
-            return None
-        where = await _reached(*found)
+        async with self._looking(sandbox_id):
+            found = await self._serving(sandbox_id)
+            if found is None or port not in await self._ports(found[1]):
+                return None
+            where = await _reached(*found)
         return None if where is None else Address(where.host, port)
 
     async def ports(self, sandbox_id: str) -> Sequence[int]:
         """See :class:`backends.base.Backend`. A program in the pod reads the kernel's tables there."""
-        found = await self._serving(sandbox_id)
-        return [] if found is None else await self._ports(found[1])
+        async with self._looking(sandbox_id):
+            found = await self._serving(sandbox_id)
+            return [] if found is None else await self._ports(found[1])
 
     async def disk_bytes(self, workspace_id: str) -> int | None:
         """See :class:`backends.base.Backend`. A pod that runs is asked; if none does, nobody can tell."""
@@ -182,6 +190,9 @@ class KubernetesBackend:
         slot.stops += 1
         async with slot.lock:
             yield
+
+    def _looking(self, sandbox_id: str) -> trio.CapacityLimiter:
+        return self._slots.setdefault(require_id(sandbox_id), _Slot()).looks
 
     async def _serving(self, sandbox_id: str) -> tuple[Manifest, Manifest] | None:
         """The Sandbox and its pod, if requests may be sent there."""
@@ -211,7 +222,7 @@ class KubernetesBackend:
             if (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp"):
                 said = await self._inside.run(namespace, pod["metadata"]["name"], _MEASURE)
                 number = said.split(maxsplit=1)[:1]
-                return int(number[0]) if number and number[0].isdigit() else None
+                return int(number[0]) if number and number[0].isdigit() and len(number[0]) <= _LONGEST_SIZE else None
         return None
 
     async def _until_healthy(self, run: str, spec: SandboxSpec, stopped: Callable[[], bool]) -> Address:
@@ -312,8 +323,9 @@ async def _reached(sandbox: Manifest, pod: Manifest) -> Address | None:
     if name is None:
         return None
     try:
-        found = await trio.socket.getaddrinfo(name, OPENCODE_PORT, type=socket.SOCK_STREAM)
-    except OSError:
+        with trio.fail_after(_NAME_SECONDS):
+            found = await trio.socket.getaddrinfo(name, OPENCODE_PORT, type=socket.SOCK_STREAM)
+    except (OSError, trio.TooSlowError):
         return None
     hosts = {ip_address(str(entry[4][0])) for entry in found}
     return Address(name, OPENCODE_PORT) if hosts and hosts <= addresses(pod) else None
