@@ -24,6 +24,11 @@ HOST: Final = f"{RELEASE}-cli-server.{NAMESPACE}.svc"
 PORT: Final = 8082  # where sandboxes find the proxy
 # What our image's entrypoint does that is seen from outside (docker/sandbox/entrypoint.sh).
 _ENTRYPOINT: Final = '#!/bin/sh\nmkdir -p "$HOME/project"\ncd "$HOME/project"\nexec "$@"\n'
+_VALUES: Final[Json] = {
+    "baseDomain": "localhost",
+    "opencode": {"image": "registry.example/sandbox:1"},
+    "database": {"existingSecret": {"name": "database"}},
+}
 # Where the container and the machine differ.
 _OURS: Final = {
     "LISTEN", "DATA_DIR", "METRICS_LISTEN", "REPLICA_LISTEN", "REPLICA_URL", "SECRET_KEY_FILE", "BASE_DOMAIN",
@@ -63,34 +68,41 @@ class Installed:
 
 
 @contextmanager
-def installed(folder: Path, database_url: str, upstream: str) -> Iterator[Installed]:
-    """An installation, ready; ``upstream`` is the Messages API."""
+def prepared(folder: Path, door: int) -> Iterator[tuple[Cluster, dict[str, str]]]:
+    """A cluster with what the chart puts into it, and the server's settings; sandboxes reach ``door`` as the server."""
     opencode, names = find_opencode(), find_nss_wrapper()
     assert opencode is not None
     assert names is not None
-    values = {
-        "baseDomain": "localhost",
-        "opencode": {"image": "registry.example/sandbox:1"},
-        "database": {"existingSecret": {"name": "database"}},
-    }
-    rendered = render(values)
-    door = free_port()
+    rendered = render(_VALUES)
     with Cluster(folder / "cluster") as cluster:
         cluster.storage_class("shared")
-        cluster.image("registry.example/sandbox:1", _image(folder, opencode))
+        cluster.image(_VALUES["opencode"]["image"], _image(folder, opencode))
         cluster.reach(HOST, PORT, ("127.0.0.1", door))
         cluster.allow_from(rendered.manifests)
         account = rendered.one("ServiceAccount")["metadata"]
-        env = {name: value for name, value in rendered.env.items() if name not in _OURS} | {
+        yield (
+            cluster,
+            {name: value for name, value in rendered.env.items() if name not in _OURS}
+            | {
+                "KUBECONFIG": str(cluster.account(account["namespace"], account["name"])),
+                "LD_PRELOAD": str(names),
+                "NSS_WRAPPER_HOSTS": str(cluster.hosts),
+            },
+        )
+
+
+@contextmanager
+def installed(folder: Path, database_url: str, upstream: str) -> Iterator[Installed]:
+    """An installation of one server, ready; ``upstream`` is the Messages API."""
+    door = free_port()
+    with prepared(folder, door) as (cluster, env):
+        more = {
             "DATABASE_URL": database_url,
-            "KUBECONFIG": str(cluster.account(account["namespace"], account["name"])),
             "AGENT_LISTEN": f"127.0.0.1:{door}",
             "ANTHROPIC_BASE_URL": upstream,
             "ANTHROPIC_API_KEY": OPERATOR_KEY,
-            "LD_PRELOAD": str(names),
-            "NSS_WRAPPER_HOSTS": str(cluster.hosts),
         }
-        server = Product(folder, env)
+        server = Product(folder, env | more)
         try:
             server.start()
             yield Installed(server, cluster)
