@@ -8,9 +8,8 @@ AUTOBAHN_VERSION := 25.10.1# of the test suite for WebSockets
 VARIANT ?= full
 IMAGE ?= cli-server:latest
 SANDBOX_IMAGE ?= cli-server-sandbox:latest
-# Processes that share the tests: one more than there are processors, because half of a test is waiting. Each has servers
-# and a browser of its own, so four at most.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+# Processes that share the tests: as many as there are processors. Each has servers and a browser of its own, so four at most.
+WORKERS ?= logical
 
 BIN := .venv/bin
 PACKAGES := .venv/.installed
