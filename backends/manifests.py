@@ -345,9 +345,13 @@ def _opencode(names: Names, spec: SandboxSpec, options: KubernetesOptions) -> Ma
     return {
         "name": CONTAINER,
         "image": options.image,
-        "args": ["opencode", "serve", "--hostname", "0.0.0.0", "--port", str(OPENCODE_PORT)],
+        # Not 0.0.0.0, which is nothing in a cluster whose pods have IPv6 addresses only.
+        "args": ["opencode", "serve", "--hostname", "$(POD_IP)", "--port", str(OPENCODE_PORT)],
         "workingDir": HOME,
-        "env": [{"name": "HOME", "value": HOME}],
+        "env": [
+            {"name": "HOME", "value": HOME},
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}},
+        ],
         "envFrom": [{"secretRef": {"name": names.sandbox(spec.id)}}],
         "ports": [{"name": "http", "containerPort": OPENCODE_PORT, "protocol": "TCP"}],
         # Its health is told to who knows the password, and a probe's words are for everybody who reads pods.

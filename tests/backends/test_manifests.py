@@ -181,9 +181,12 @@ POD: Final[dict[str, Any]] = {
         {
             "name": "opencode",
             "image": "image:tag",
-            "args": ["opencode", "serve", "--hostname", "0.0.0.0", "--port", "4096"],
+            "args": ["opencode", "serve", "--hostname", "$(POD_IP)", "--port", "4096"],
             "workingDir": "/home/agent",
-            "env": [{"name": "HOME", "value": "/home/agent"}],
+            "env": [
+                {"name": "HOME", "value": "/home/agent"},
+                {"name": "POD_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}},
+            ],
             "envFrom": [{"secretRef": {"name": f"oc-{A}"}}],
             "ports": [{"name": "http", "containerPort": 4096, "protocol": "TCP"}],
             "readinessProbe": {"tcpSocket": {"port": 4096}, "periodSeconds": 2, "timeoutSeconds": 2},
