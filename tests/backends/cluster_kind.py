@@ -82,8 +82,9 @@ class Names(trio.abc.HostnameResolver):
 class Kubernetes:
     """The backend ``k8s``; ``k8s-v1alpha1`` is a cluster that serves the older version only.
 
-    ``k8s-bad-day`` is slow, has too much to do for each fourth change, cuts each seventh answer to a question, and ends
-    all news every second: what a backend copes with by itself, so that whoever calls it notices nothing.
+    ``k8s-bad-day`` is slow, has too much to do for each seventh change, cuts each 23rd answer to a question, and ends
+    all news every second: what a backend copes with by itself, so that whoever calls it notices nothing. More often,
+    and starts beside each other would meet the same three times in a row, which is more than it copes with.
     """
 
     folder: Path
@@ -109,8 +110,8 @@ class Kubernetes:
         if self.name == "k8s-bad-day":
             faults = self.cluster.faults
             faults.delay, faults.watch_cut = 0.02, 1.0
-            faults.fail(429, every=4, retry_after=0, when=lambda one: one.verb in _CHANGE and "/" not in one.resource)
-            faults.lose(code=0, every=7, when=lambda one: one.verb in _ASK and "/" not in one.resource)
+            faults.fail(429, every=7, retry_after=0, when=lambda one: one.verb in _CHANGE and "/" not in one.resource)
+            faults.lose(code=0, every=23, when=lambda one: one.verb in _ASK and "/" not in one.resource)
         self.kubeconfig = self.cluster.account(SPACE, ACCOUNT)
         trio.socket.set_custom_hostname_resolver(Names(self.cluster.hosts))
 
