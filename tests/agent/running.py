@@ -86,6 +86,14 @@ class Running:
                 assert not self.ended.is_set(), f"{text!r} was not said: {self.said} {self.error!r}"
                 await trio.sleep(0.002)
 
+    async def until_connected(self, times: int = 1, seconds: float = 10) -> str:
+        """Wait until so many tunnels were greeted and are served: the one comes before the other. Returns the line."""
+        with trio.fail_after(seconds):
+            said = await self.until_said("connected", times, seconds)
+            while len(self.served) < times:  # noqa: ASYNC110 - as above
+                await trio.sleep(0.002)
+            return said
+
     async def until_ended(self, seconds: float = 10) -> BaseException | None:
         """Wait for the agent's end; the error that ended it."""
         with trio.fail_after(seconds):

@@ -55,7 +55,7 @@ def _saved(folder: Path, server: StandIn | str, **changes: str) -> Registration:
 
 async def test_the_first_run_registers_and_connects(tmp_path: Path, server: StandIn, opencode: int) -> None:
     async with agent(tmp_path, server.url, opencode, code="the-code", host_name="host") as running:
-        await running.until_said("connected")
+        await running.until_connected()
     assert [asked.target for asked in server.asked] == ["/api/agent/register", f"/api/tunnel/{SANDBOX}"]
     assert server.asked[0].json == {"code": "the-code", "name": "host"}
     assert server.asked[1].headers["authorization"] == f"Bearer {TOKEN}"
@@ -83,14 +83,14 @@ async def test_the_command_of_the_first_run_given_again(tmp_path: Path, server: 
 async def test_a_later_run_uses_what_was_saved(tmp_path: Path, server: StandIn, opencode: int) -> None:
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode) as running:
-        await running.until_said("connected")
+        await running.until_connected()
     assert [asked.target for asked in server.asked] == [f"/api/tunnel/{SANDBOX}"]
 
 
 async def test_a_code_always_registers_anew(tmp_path: Path, server: StandIn, opencode: int) -> None:
     _saved(tmp_path, server, sandbox_id="old", token="old-token", name="desk")
     async with agent(tmp_path, server.url, opencode, code="c", name="desk") as running:
-        await running.until_said("connected")
+        await running.until_connected()
     assert server.asked[-1].headers["authorization"] == f"Bearer {TOKEN}"
     assert [one.sandbox_id for one in Credentials(tmp_path).load()] == [SANDBOX, "old"]
 
@@ -100,14 +100,14 @@ async def test_which_registration_is_used(tmp_path: Path, server: StandIn, openc
     _saved(tmp_path, server, sandbox_id="second", name="two")
     for name, target in ((None, "second"), ("one", "first"), (None, "first"), ("second", "second")):
         async with agent(tmp_path, server.url, opencode, name=name) as running:
-            await running.until_said("connected")
+            await running.until_connected()
         assert server.asked[-1].target == f"/api/tunnel/{target}"
 
 
 async def test_without_a_server_the_last_one_is_used(tmp_path: Path, server: StandIn, opencode: int) -> None:
     _saved(tmp_path, server)
     async with agent(tmp_path, None, opencode) as running:
-        await running.until_said("connected")
+        await running.until_connected()
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ async def test_connected_says_where(tmp_path: Path, server: StandIn, opencode: i
         server.answers = [Answer(subprotocol=None)]
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode) as running:
-        said = await running.until_said("connected")
+        said = await running.until_connected()
     assert said == f"connected: laptop is open at http://oc-{SANDBOX}.team.localhost:{server.port}/{says}"
 
 
 async def test_connected_to_an_address_that_is_no_name(tmp_path: Path, server: StandIn, opencode: int) -> None:
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode) as running:
-        said = await running.until_said("connected")
+        said = await running.until_connected()
     assert said == f"connected: laptop is open on {server.url} as sandbox {SANDBOX}"
 
 
@@ -211,7 +211,7 @@ async def test_everything_else_is_tried_again_and_said_once(
     server.answers = [answer] * 4 + [Answer()]
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode) as running:
-        await running.until_said("connected")
+        await running.until_connected()
     assert len([line for line in running.said if says in line]) == 1
     assert len(server.handshakes) == 5
     assert all(asked.target == f"/api/tunnel/{SANDBOX}" for asked in server.asked)  # no redirect is followed
@@ -254,7 +254,7 @@ async def test_it_comes_back(
 ) -> None:
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode, running=Running(endings=[ending] * 3)) as running:
-        await running.until_said("connected", times=4)
+        await running.until_connected(4)
         assert len([line for line in running.said if line.startswith(says)]) == 3
         assert len(running.served) == 4
         for dialed in running.served[:3]:  # each connection was closed
@@ -285,7 +285,7 @@ async def test_a_server_that_shuts_down_is_left_for_another(tmp_path: Path, serv
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode, running=Running(leaving=2)) as running:
         await running.until_said("the server shuts down; another one takes over", times=2)
-        await running.until_said("connected", times=3)
+        await running.until_connected(3)
         assert len(running.served) == 3
         for dialed in running.served[:2]:  # open all the time
             await dialed.stream.send(b"x")
@@ -307,7 +307,7 @@ async def test_a_signal_drains(tmp_path: Path, server: StandIn, opencode: int) -
     """A session that ends by itself when asked to is waited for, and no new connection is made."""
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode, running=Running()) as running:
-        await running.until_said("connected")
+        await running.until_connected()
         os.kill(os.getpid(), signal.SIGTERM)
         assert await running.until_ended() is None
     assert running.stopping.draining.is_set()
@@ -317,7 +317,7 @@ async def test_a_signal_drains(tmp_path: Path, server: StandIn, opencode: int) -
 async def test_draining_has_an_end(tmp_path: Path, server: StandIn, opencode: int) -> None:
     _saved(tmp_path, server)
     async with agent(tmp_path, server.url, opencode, running=Running(stubborn=True)) as running:
-        await running.until_said("connected")
+        await running.until_connected()
         os.kill(os.getpid(), signal.SIGINT)
         assert await running.until_ended(5) is None
     assert "ending; requests under way get 0.2 s, a second signal (Ctrl-C) ends it at once" in running.said
@@ -328,7 +328,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path, server: StandIn, op
     running = Running(stubborn=True)
     running.stopping.drain_seconds = 1000
     async with agent(tmp_path, server.url, opencode, running=running):
-        await running.until_said("connected")
+        await running.until_connected()
         os.kill(os.getpid(), signal.SIGTERM)
         await running.stopping.draining.wait()
         assert not running.ended.is_set()

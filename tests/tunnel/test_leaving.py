@@ -139,7 +139,7 @@ async def test_an_agent_that_is_stopped_finishes_what_is_open(
             await large.end()
             large.read_slowly()
             assert await large.head() == 200
-            await local.wait_until(lambda: local.visits[-1].target and len(local.visits) >= 2)
+            await local.wait_until(lambda: len(local.open) == 2)
             agent.signal(signal.SIGTERM)
             assert await _refused_soon(browser)
             local.release("open")
