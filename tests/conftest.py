@@ -16,8 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import psycopg
 import pytest
+import structlog
 
 from daemon.db.cluster import Cluster, EmbeddedPostgresError, RunDirectory, choose_identity, programs, spawn
 from daemon.db.database import Database
@@ -28,6 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
 ROOT = Path(__file__).parents[1]
+
+# Nobody asks how long one example took, for a busy machine stops any of them; Hypothesis does the same where CI is set.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
+
+# As it is, structlog has rich draw an error with everything that is around it, which takes a second each time.
+_PLAIN = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _PLAIN])
 
 
 def find_opencode() -> Path | None:
@@ -53,7 +65,7 @@ def _bubblewrap_works() -> bool:
     if bwrap is None:
         return False
     trial = [str(bwrap), "--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "true"]
-    return subprocess.run(trial, capture_output=True, timeout=10, check=False).returncode == 0
+    return subprocess.run(trial, capture_output=True, timeout=30, check=False).returncode == 0
 
 
 def _docker_works() -> bool:
@@ -61,20 +73,20 @@ def _docker_works() -> bool:
     if docker is None:
         return False
     asked = [str(docker), "version", "--format", "{{.Server.Version}}"]
-    return subprocess.run(asked, capture_output=True, timeout=20, check=False).returncode == 0
+    return subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
 
 
 def _images_built() -> bool:
     names = ["cli-server:latest", "cli-server-sandbox:latest"]
     asked = ["docker", "image", "inspect", *names]
-    return _docker_works() and subprocess.run(asked, capture_output=True, timeout=20, check=False).returncode == 0
+    return _docker_works() and subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
 
 
 def find_compose() -> list[str] | None:
     """The command for compositions: version 2, a part of ``docker``, or the older program."""
     if find_program("docker") is not None:
         asked = ["docker", "compose", "version"]
-        if subprocess.run(asked, capture_output=True, timeout=20, check=False).returncode == 0:
+        if subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0:
             return ["docker", "compose"]
     older = find_program("docker-compose")
     return None if older is None else [str(older)]
