@@ -11,7 +11,7 @@ import trio
 
 from daemon.api.hub import EventHub
 from daemon.api.server import serve_api
-from daemon.db.listen import Notifications
+from daemon.db.listen import CHANNEL, Notifications
 from daemon.ids import new_id
 from tests.api.support import ORIGIN
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROLES = ("owner", "maintainer", "developer", "guest")
 NOWHERE = "aaaaaaaaaaaaaaaa"
-PATIENCE = 10.0  # seconds until something that takes milliseconds is taken to have failed
+PATIENCE = 30.0  # seconds until something that takes milliseconds is taken to have failed
 
 
 @dataclass
@@ -178,5 +178,16 @@ async def live(
         await nursery.start(notifications.run)
         nursery.start_soon(hub.run)
         await nursery.start(serve_api, bench.app, socket)
-        yield Live(await make_crew(bench), hub, notifications, socket)
+        crew = await make_crew(bench)
+        await all_heard(bench, notifications)
+        yield Live(crew, hub, notifications, socket)
         nursery.cancel_scope.cancel()
+
+
+async def all_heard(bench: Bench, notifications: Notifications) -> None:
+    """Wait until all that was announced so far has come: late news of a new member ends what that member follows."""
+    heard = trio.Event()
+    notifications.subscribe("heard", lambda _words: heard.set())
+    await bench.execute("SELECT pg_notify(%s, 'heard')", CHANNEL)  # in the order of the transactions
+    with trio.fail_after(PATIENCE):
+        await heard.wait()
