@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon.api.app import create_app
-from tests.api.support import Bench, CountingHasher, make_parts, make_settings
+from daemon.auth.throttle import block_seconds
+from daemon.store import attempts
+from tests.api.support import SLOWER, Bench, CountingHasher, make_parts, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,3 +33,9 @@ def make_bench(db: Database) -> Callable[..., Bench]:
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     """An app with open registration."""
     return make_bench()
+
+
+@pytest.fixture
+def long_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who tried too often is blocked for longer, so that a machine that stalls for a second changes no outcome."""
+    monkeypatch.setattr(attempts, "block_seconds", lambda failures, free: SLOWER * block_seconds(failures, free))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ORIGIN = "http://localhost:8080"
 PASSWORD = "a good long password"
+SLOWER = 100  # times as long as they really are: what the fixture long_blocks makes of blocks
 
 
 def make_settings(**changes: Any) -> Settings:

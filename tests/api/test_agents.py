@@ -211,6 +211,7 @@ async def test_of_many_at_once_one_joins(crew: Crew) -> None:
 # Trying
 
 
+@pytest.mark.usefixtures("long_blocks")
 async def test_whoever_tries_codes_is_slowed_down(crew: Crew) -> None:
     """Lesson: no rate limits."""
     code = await code_of(crew)
@@ -223,6 +224,7 @@ async def test_whoever_tries_codes_is_slowed_down(crew: Crew) -> None:
     assert (await machine(crew, "203.0.113.1").post(REGISTER, {"code": code})).status_code == 201
 
 
+@pytest.mark.usefixtures("long_blocks")
 async def test_codes_that_are_right_are_not_counted(crew: Crew) -> None:
     """Many machines are set up from one office."""
     for _ in range(FREE_CODES - 1):
