@@ -68,7 +68,9 @@ async def _answer(stream: trio.SocketStream, *pieces: bytes) -> bytes:
         for piece in pieces:
             await stream.send_all(piece)
         while not received.endswith(b"}"):
-            received += await stream.receive_some()
+            piece = await stream.receive_some()
+            assert piece, "the connection ended before the answer did"
+            received += piece
     return received.partition(b"\r\n\r\n")[0].lower()
 
 
@@ -97,14 +99,17 @@ async def test_large_bodies_in_chunks(bench: Bench, socket_path: Path, nursery: 
         b"POST /api/auth/login HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\n"
         b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     )
+    received = b""
     async with await trio.open_unix_socket(str(socket_path)) as stream:
-        await stream.send_all(head)
-        for _ in range(17):
-            await stream.send_all(b"10000\r\n" + b" " * 65536 + b"\r\n")
-        received = b""
         with trio.fail_after(10):
-            async for piece in stream:
-                received += piece
+            # It answers at the first byte too much and closes, be the rest sent and read by then or not.
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(head)
+                for _ in range(17):
+                    await stream.send_all(b"10000\r\n" + b" " * 65536 + b"\r\n")
+            with suppress(trio.BrokenResourceError):
+                async for piece in stream:
+                    received += piece
     assert received.startswith(b"HTTP/1.1 413")
     assert b"body_too_large" in received
     nursery.cancel_scope.cancel()
@@ -201,15 +206,16 @@ async def test_an_answer_that_meets_the_close_of_its_connection(
     await nursery.start(serve_api, bench.app, socket_path)
     stays = await trio.open_unix_socket(str(socket_path))
     head = b"GET /api/auth/me HTTP/1.1\r\nHost: localhost\r\n"
-    with trio.fail_after(30):
-        for _ in range(tries):
+    with trio.fail_after(60):
+        for number in range(tries):
+            if number % 30 == 0:  # an idle one would be closed after some seconds
+                assert (await _answer(stays, head + b"\r\n")).startswith(b"http/1.1 401")
             async with await trio.open_unix_socket(str(socket_path)) as stream:
                 with suppress(trio.BrokenResourceError):
                     await stream.send_all(head + b"Transfer-Encoding: chunked\r\n\r\n")
                     await stream.send_all(b"nonsense\r\n")
                     async for _piece in stream:
                         pass
-        await stays.send_all(head + b"\r\n")
-        assert (await stays.receive_some(65536)).startswith(b"HTTP/1.1 401")
+        assert (await _answer(stays, head + b"\r\n")).startswith(b"http/1.1 401")
     await stays.aclose()
     nursery.cancel_scope.cancel()
