@@ -252,7 +252,7 @@ async def test_it_ends_with_the_session(system: Live, way: str) -> None:
             await crew.bench.execute("DELETE FROM users WHERE id = %s", user)
         while await guest.next() is not None:
             pass
-        assert trio.current_time() - began < 5  # it takes milliseconds; by looking it would take a minute
+        assert trio.current_time() - began < 30  # it takes milliseconds; by looking it would take a minute
         await crew.box()
         while (await owner.next() or ("",))[0] != "sandbox.created":
             pass
@@ -325,7 +325,9 @@ async def test_the_database_comes_and_goes(system: Live, database_url: str, monk
         name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
         with psycopg.connect(database_url, dbname="postgres", autocommit=True) as admin:
             admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            # Until they have ended, or one that lives a moment longer would be cut in what comes below.
+            ended = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
+            admin.execute(ended, (name,))
             await guest.heartbeat()
             admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
         boxes = [await crew.box() for _ in range(3)]

@@ -129,7 +129,7 @@ async def test_it_ends_with_the_session_and_the_role(system: Live, logs: Logs, w
         else:
             await crew["owner"].put(member, {"role": "guest"})
         assert await answer.read_all() == b""
-        assert trio.current_time() - began < 5  # it takes milliseconds; by looking it would take a minute
+        assert trio.current_time() - began < 30  # it takes milliseconds; by looking it would take a minute
     assert logs.left.is_set()
 
 

@@ -150,7 +150,7 @@ async def test_every_operation(
         ]
         assert len(wanted) == len(operations) - 3
         transport = httpx.HTTPTransport(uds=str(system.socket))
-        with httpx.Client(transport=transport, base_url=ORIGIN, timeout=10) as client:
+        with httpx.Client(transport=transport, base_url=ORIGIN, timeout=30) as client:
             prober = Prober(client, (await callers(crew))[caller], ids)
             for operation in wanted:
                 for mode in GenerationMode:
