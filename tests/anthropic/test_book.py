@@ -103,7 +103,7 @@ async def test_usage_is_booked_by_day_workspace_sandbox_and_model(db: Database) 
         await written(book)
         book.add("w1", "s1", USAGE)
         await written(book)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await wait_all_tasks_blocked()  # with nothing to write it sleeps
     assert await db.run(_rows) == [
         (DAY, "w1", "s1", "claude-haiku-4-5", 1, 1, 2, 3, 4),
@@ -216,7 +216,7 @@ async def test_shutdown_without_a_database_ends_and_says_what_is_lost(db: Databa
     unsteady = Unsteady(db)
     unsteady.fails = "away"
     book = make_book(unsteady)
-    with capture_logs() as logs, trio.fail_after(10):
+    with capture_logs() as logs, trio.fail_after(30):
         async with running(book):
             book.add("w", "s", USAGE)
     assert logs[-1]["event"] == "usage is left unwritten"

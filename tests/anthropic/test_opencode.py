@@ -41,7 +41,7 @@ async def running_opencode(program: Path, home: Path, upstream: str) -> AsyncIte
     assert process.stdout is not None
     try:
         url = await _listening_url(process.stdout)
-        async with httpx.AsyncClient(base_url=url, auth=("opencode", "password"), timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, auth=("opencode", "password"), timeout=60) as client:
             yield client
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -96,6 +96,12 @@ async def ask(client: httpx.AsyncClient, session: str, text: str) -> dict[str, A
     return message
 
 
+async def titled(client: httpx.AsyncClient, session: str, title: str) -> None:
+    """Wait until the session has its title, for which no prompt waits."""
+    while (await client.get(f"/session/{session}")).json()["title"] != title:  # noqa: ASYNC110 - in another process
+        await trio.sleep(0.1)
+
+
 def texts(message: dict[str, Any]) -> list[str]:
     return [part["text"] for part in message["parts"] if part["type"] == "text"]
 
@@ -111,23 +117,26 @@ async def test_the_real_opencode(opencode_program: Path, tmp_path: Path, nursery
         await inner.start(watched.watch, client)
         session = (await client.post("/session", json={})).json()["id"]
 
+        answered = trio.Event()
+
         async def first_prompt() -> None:
             answers.append(await ask(client, session, "hi"))
+            answered.set()
 
         inner.start_soon(first_prompt)
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             await watched.says("Hello from")
             assert not answers  # the model has not said the rest yet
             standin.release()
             await watched.says("word by word.")
+            await answered.wait()  # or the next prompt may become part of this answer
             answers.append(await ask(client, session, "run: echo $((6 * 7)) > made-by-the-agent"))
-            title = (await client.get(f"/session/{session}")).json()["title"]
+            await titled(client, session, "Stand-in session")
         inner.cancel_scope.cancel()
 
     assert texts(answers[0]) == [standin.knobs.reply]
     assert answers[0]["info"]["tokens"]["output"] == 9
     assert texts(answers[1])[-1].startswith("The command said:")
     assert (tmp_path / "made-by-the-agent").read_text() == "42\n"
-    assert title == "Stand-in session"
     assert {(seen.method, seen.target) for seen in standin.requests} == {("POST", "/v1/messages")}
     assert any("haiku" in seen.json["model"] for seen in standin.requests)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 KEY = {"x-api-key": "operator-key", "anthropic-version": "2023-06-01"}
+PATIENCE = 30.0  # seconds until something that takes milliseconds is taken to have failed
 BASH = {"name": "bash", "input_schema": {}}
 
 
@@ -38,7 +39,7 @@ async def standin(nursery: trio.Nursery) -> AnthropicStandIn:
 
 @pytest.fixture
 async def client(standin: AnthropicStandIn) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=standin.url, headers=KEY) as client:
+    async with httpx.AsyncClient(base_url=standin.url, headers=KEY, timeout=PATIENCE) as client:
         yield client
 
 
@@ -159,7 +160,7 @@ async def test_other_endpoints(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_key_and_version_are_checked(standin: AnthropicStandIn, headers: dict[str, str], status: int) -> None:
-    async with httpx.AsyncClient(base_url=standin.url, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=standin.url, headers=headers, timeout=PATIENCE) as client:
         assert (await client.post("/v1/messages", json=prompt())).status_code == status
     assert len(standin.requests) == 1
 
@@ -205,7 +206,7 @@ async def test_it_hangs_and_notices_who_leaves(standin: AnthropicStandIn, nurser
     async def ask(*, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         with trio.CancelScope() as scope:
             task_status.started(scope)
-            async with httpx.AsyncClient(base_url=standin.url, headers=KEY) as client:
+            async with httpx.AsyncClient(base_url=standin.url, headers=KEY, timeout=PATIENCE) as client:
                 await client.post("/v1/messages", json=prompt(stream=True))
 
     scope = await nursery.start(ask)
@@ -228,7 +229,7 @@ async def test_it_speaks_tls(nursery: trio.Nursery) -> None:
     await nursery.start(standin.serve)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    async with httpx.AsyncClient(base_url=standin.url, headers=KEY, verify=trusting) as client:
+    async with httpx.AsyncClient(base_url=standin.url, headers=KEY, verify=trusting, timeout=PATIENCE) as client:
         assert standin.url.startswith("https://")
         assert text_of(await whole(client)) == standin.knobs.reply
 
@@ -239,9 +240,9 @@ async def test_by_itself() -> None:
     process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, cwd=ROOT)
     try:
         assert process.stdout is not None
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             url = (await process.stdout.receive_some()).decode().strip()
-        async with httpx.AsyncClient(base_url=url, headers={**KEY, "x-api-key": "k"}) as client:
+        async with httpx.AsyncClient(base_url=url, headers={**KEY, "x-api-key": "k"}, timeout=PATIENCE) as client:
             assert text_of(await whole(client)) == "one two"
             listed = (await client.get("/__requests")).json()
         assert [(seen["method"], seen["target"], seen["end"]) for seen in listed] == [("POST", "/v1/messages", "whole")]
