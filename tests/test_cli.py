@@ -149,7 +149,7 @@ def _python(code: str, *arguments: str, **env: str) -> subprocess.CompletedProce
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
 

@@ -106,7 +106,7 @@ async def test_served_until_cancelled(host: str) -> None:
     async with trio.open_nursery() as nursery:
         port = await nursery.start(partial(serve_metrics, Endpoint(host, 0), metrics))
         shown = "[::1]" if host == "::1" else "127.0.0.1"
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             answer = await client.get(f"http://{shown}:{port}/metrics")
         assert answer.status_code == 200
         assert 'cli_server_service_restarts_total{service="sweeper"} 1.0' in answer.text

@@ -50,7 +50,7 @@ def test_nobody_runs_beside_one_that_is_alone(tmp_path: Path) -> None:
         "-n",
         "2",
     ]
-    subprocess.run([*command, "--rootdir", str(tmp_path), str(tmp_path)], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([*command, "--rootdir", str(tmp_path), str(tmp_path)], cwd=ROOT, check=True, timeout=110)
     words = notes.read_text().split()
     assert words.count("other") == 200
     assert [words[place + 1] for place, word in enumerate(words) if word == "begin"] == ["end", "end"]
