@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -50,11 +52,19 @@ def reset_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
+# Below those that the kernel gives out by itself, from 32,768 on: whoever asks for any port could get such a one before
+# it is used; and below those of the tests.
+_PORTS = range(15_000, 20_000)
+_turns = itertools.count(random.randrange(len(_PORTS)))
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody listens on now, and that is given to nobody else."""
+    for turn in itertools.islice(_turns, len(_PORTS)):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", _PORTS[turn % len(_PORTS)]))
+            return int(sock.getsockname()[1])
+    raise RuntimeError("all ports are taken")
 
 
 @contextmanager
