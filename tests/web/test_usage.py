@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -23,12 +24,22 @@ if TYPE_CHECKING:
     from tests.web.conftest import Person, Site
 
 SONNET, HAIKU, ODD = "claude-sonnet-4-5", "claude-haiku-4-5", '=odd, "model"'
+LONGEST = 60.0  # seconds; a test takes some, and on a busy machine some more
 GONE = "gone-"  # what the id of a sandbox that was deleted begins with
 CHART = "svg.recharts-surface[role=application]"
 
 
 def today() -> date:
     return datetime.now(UTC).date()
+
+
+@pytest.fixture(autouse=True)
+def _on_one_day() -> None:
+    """Not across midnight: what was booked for today would be of yesterday to the page."""
+    day_ends = datetime.combine(today() + timedelta(days=1), datetime.min.time(), UTC)
+    left = (day_ends - datetime.now(UTC)).total_seconds()
+    if left < LONGEST:
+        time.sleep(max(0.0, left))
 
 
 def book(site: Site, rows: list[tuple[int, str, str, str, int, int]]) -> None:
