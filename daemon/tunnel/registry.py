@@ -30,6 +30,7 @@ _BURIAL_SECONDS: Final = 5.0
 # meanwhile: a second, and some more for a slow line.
 _PARTING_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0  # a check that the database did not answer is made again
+_NEWER: Final = "a newer connection of this sandbox was made"
 
 
 def _ignore(said: object) -> None:
@@ -122,13 +123,17 @@ class Tunnels:
         if not link.greeted.is_set() or link.over.is_set():
             return
         if not tunnel.established:
+            known = self._live.get(tunnel.sandbox_id)
+            if known is not None and known.order > tunnel.order:
+                # Its handshake took longer than that of a newer one. The database would refuse it, and so neither stay.
+                tunnel.link.end("replaced", _NEWER)
+                return
             tunnel.established = True
-            older = self._live.get(tunnel.sandbox_id)
             self._live[tunnel.sandbox_id] = tunnel
             log.info("tunnel is up", sandbox=tunnel.sandbox_id, version=link.version)
             self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info or None, order=tunnel.order)
-            if older is not None:  # now that there is a newer one, its end makes nobody offline
-                self._replace(older)
+            if known is not None:  # now that there is a newer one, its end makes nobody offline
+                self._replace(known)
         elif link.version == 1 and link.info:  # version 2 says it once, with its hello
             self._presence.up(tunnel.sandbox_id, tunnel.connection_id, link.info)
             link.info = {}
@@ -139,7 +144,7 @@ class Tunnels:
             tunnel.moved = True
             self._end_idle()
         else:
-            tunnel.link.end("replaced", "a newer connection of this sandbox was made")
+            tunnel.link.end("replaced", _NEWER)
 
     def detach(self, tunnel: Tunnel) -> None:
         """Its connection has ended."""

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from daemon.agent.serving import Ending, SessionEnded
-from daemon.tunnel import pace
+from daemon.tunnel import door, pace
 from tests.standins.content import content
 from tests.tunnel.browser import PATIENCE, Browser
 from tests.tunnel.harness import AgentHere, Inside, Joined, agent_here, connected
@@ -186,6 +186,23 @@ async def test_many_at_once_leave_one(team: Inside, local: HttpLocal) -> None:
         for agent in agents:
             agent.scope.cancel()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_handshake_that_took_longer_replaces_no_newer_connection(
+    team: Inside, local: HttpLocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of two came first is said when they come in, and not when they are ready; else neither would stay."""
+    orders = iter((2, 1))
+    monkeypatch.setattr(door, "next_order", lambda conn: next(orders))
+    joined = await team.join()
+    async with agent_here(team, joined, local.port) as newer:
+        async with agent_here(team, joined, local.port) as older:
+            with trio.fail_after(PATIENCE):
+                await older.ended.wait()
+            assert str(older.error) == "a newer connection of this sandbox was made"
+        browser = await team.browser(joined.sandbox_id)
+        assert (await browser.get("/bytes/5")).body == content(5)
+        assert not newer.ended.is_set()
 
 
 # Rights that end
