@@ -83,7 +83,7 @@ def test_the_server_is_confined_and_healthy(server: Composition) -> None:
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
     assert host["Sysctls"] == {"net.ipv4.ip_forward": "0"}
     assert {place["HostIp"] for places in host["PortBindings"].values() for place in places} == {"127.0.0.1"}
-    deadline = time.monotonic() + 40  # four of the check's intervals
+    deadline = time.monotonic() + 100  # ten of the check's intervals
     while inspect(server.container("cli-server"))["State"]["Health"]["Status"] != "healthy":
         assert time.monotonic() < deadline, found["State"]["Health"]
         time.sleep(0.2)
@@ -114,7 +114,7 @@ def test_what_was_written_survives_stop_and_start(server: Composition) -> None:
     container = server.container("cli-server")
     started = time.monotonic()
     docker("stop", container)
-    assert time.monotonic() - started < 15, "SIGTERM is heard"
+    assert time.monotonic() - started < 40, "SIGTERM is heard: it has 75 s before it is killed"
     assert inspect(container)["State"]["ExitCode"] == 0, server.logs[-3000:]
     server.run("down")
     server.up()

@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.images.sandbox_files import load_doors
+from tests.support.product import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 doors: Any = load_doors()
 
 OUTSIDE = "127.0.0.2"
-SECONDS = 10.0
+SECONDS = 30.0
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
 
@@ -96,12 +97,12 @@ def running(*ports: int, most: int = 100) -> Iterator[subprocess.Popen[bytes]]:
     assert not said, "it says nothing unless it fails"
 
 
-def serve(address: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """A listening socket."""
+def serve(address: str = "127.0.0.1", port: int | None = None) -> socket.socket:
+    """A listening socket. Nobody else takes its port, also while it is closed."""
     listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.settimeout(SECONDS)
-    listener.bind((address, port))
+    listener.bind((address, free_port() if port is None else port))
     listener.listen(200)
     return listener
 

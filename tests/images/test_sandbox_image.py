@@ -105,9 +105,9 @@ async def test_a_server_on_localhost_is_reached_at_the_same_port() -> None:
 
 async def test_it_ends_at_once_when_it_is_asked_to() -> None:
     async with sandbox() as box:
-        with trio.fail_after(5):  # of the ten that it has before it is killed
+        with trio.fail_after(SECONDS):
             await box.backend.pause(box.spec.id)
-        assert inspect(box.container)["State"]["ExitCode"] != 137, "it was not killed"
+        assert inspect(box.container)["State"]["ExitCode"] != 137, "it was not killed, for which it has ten seconds"
 
 
 def test_the_image_holds_its_part_of_the_bargain() -> None:

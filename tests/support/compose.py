@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 FILES = (ROOT / "docker" / "compose.yaml", ROOT / "tests" / "images" / "compose.override.yaml")
 SOCKET = "/var/run/docker.sock"
 LABEL = "cli-server.installation"
+PATIENCE = 150.0  # for a sandbox that starts while other tests have the machine: three tries, at worst
 COMMAND_SECONDS = 100.0  # of one command to the engine; starting all of it took 15 s
-READY_SECONDS = 60.0
+READY_SECONDS = 150.0  # of which it needs 5, where other tests leave it the machine
 KEY = "/var/lib/cli-server/secret.key"  # in the server's container
 _NUMBERS = itertools.count()
 
@@ -150,14 +151,16 @@ class Composition:
 
     def visitor(self) -> Visitor:
         """A browser without cookies."""
-        return Visitor(self.port, secrets=self.secrets)
+        return Visitor(self.port, patience=PATIENCE, secrets=self.secrets)
 
     @property
     def installation(self) -> str | None:
         """The id by which this server marks what is its own; ``None`` before it has made a sandbox."""
         networks = inspect(self.container("cli-server"))["NetworkSettings"]["Networks"]
-        labels = [inspect(network, "network")["Labels"] for network in networks]
-        return next((found[LABEL] for found in labels if LABEL in found), None)
+        label = f'{{{{index .Labels "{LABEL}"}}}}'
+        # One that a deleted workspace had may go meanwhile.
+        found = [docker("network", "inspect", "--format", label, network, check=False).strip() for network in networks]
+        return next((installation for installation in found if installation), None)
 
     def down(self) -> None:
         """Remove everything: the server, its database, and what sandboxes of it are left."""

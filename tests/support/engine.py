@@ -28,7 +28,7 @@ _KINDS: Final = {"container": ("ps", "-aq", "--no-trunc"), "volume": ("volume", 
 _REMOVE: Final = {"container": ("rm", "-fv"), "volume": ("volume", "rm", "-f"), "network": ("network", "rm")}
 _PATIENCE: Final = 150.0  # for a sandbox that starts while other tests have the machine: three tries, at worst
 _LAST_WORDS: Final = 6000  # bytes: some thirty lines of the log
-_GONE_SECONDS: Final = 60.0  # until deleted workspaces have gone: twenty sandboxes have to be stopped
+_GONE_SECONDS: Final = 150.0  # until deleted workspaces have gone: twenty sandboxes have to be stopped
 
 
 class CommandFailed(AssertionError):

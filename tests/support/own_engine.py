@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _DISK_MIB: Final = 400  # a fake image has 120; the rest is soon filled up
-_SECONDS: Final = 30.0  # for an engine's start or end on a busy machine
+_SECONDS: Final = 90.0  # for an engine's start or end on a busy machine
 _LOOK: Final = 0.05
 _PREFIX: Final = "cli-server-engine-"  # in a short place: paths of sockets have 107 bytes
 _OTHERS: Final = Path("/sys/class/net/docker0")  # the machine's engine, if there is one, has its default network there

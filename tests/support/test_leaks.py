@@ -127,6 +127,6 @@ def test_the_test_fails_in_which_it_happened(tmp_path: Path, said: str, failures
         "--rootdir",
         str(tmp_path),
     ]
-    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert ("1 passed" in done.stdout, done.returncode) == (True, failures), done.stdout
     assert ("said a secret" in done.stdout) == bool(failures)
