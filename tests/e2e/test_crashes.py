@@ -35,11 +35,12 @@ def stubborn(folder: Path) -> str:
 
 def opencodes(made: Product, sandbox_id: str) -> list[int]:
     """Processes that serve this sandbox."""
-    found = []
+    found = {}
     for pid in processes_of(made.folder):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             mounts = Path(f"/proc/{pid}/mountinfo").read_bytes()
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
         if (
@@ -47,13 +48,14 @@ def opencodes(made: Product, sandbox_id: str) -> list[int]:
             and b"serve" in words
             and sandbox_id.encode() in mounts
         ):
-            found.append(pid)
-    return found
+            found[pid] = parent
+    # What it starts is called as itself for a moment, until it has become another program.
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def wait_until_quiet(made: Product) -> None:
     """A daemon that was killed leaves nothing: its children end within seconds."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while left := processes_of(made.folder):
         assert time.monotonic() < deadline, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left]
         time.sleep(0.2)

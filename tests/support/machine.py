@@ -131,7 +131,9 @@ class Machine:
         if self.process is not None and self.process.poll() is None:
             self.kill()
         with suppress(OSError, ValueError, KeyError):
-            os.killpg(self.opencode(), signal.SIGKILL)
+            opencode = self.opencode()
+            os.killpg(opencode, signal.SIGKILL)
+            _wait_for_end(opencode)
 
 
 @contextmanager
@@ -143,6 +145,14 @@ def machine(home: Path, **env: str) -> Iterator[Machine]:
         yield made
     finally:
         made.clean_up()
+
+
+def _wait_for_end(pid: int) -> None:
+    """Of a process that was killed: it is not gone, and its port not free, before the kernel has come to it."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while lives(pid):
+        assert time.monotonic() < deadline, f"{pid} does not end"
+        time.sleep(0.01)
 
 
 def lives(pid: int) -> bool:

@@ -118,7 +118,7 @@ class Product:
         try:
             connection.request("GET", "/readyz", headers={"Host": f"{self.domain}:{self.port}"})
             return connection.getresponse().status
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0
         finally:
             connection.close()
