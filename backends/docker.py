@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -28,6 +27,7 @@ from backends.health import is_healthy, patience
 from backends.images import Image
 from backends.networks import Networks
 from backends.outage import Outage
+from backends.slots import Slots
 from backends.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -45,14 +45,6 @@ _LOOK: Final = 0.25  # seconds between looks at an opencode that is starting
 _REASON_LINES: Final = 5  # of opencode's output, in the reason of a failed start
 _PROBE_SECONDS: Final = 1.0  # for a connection to a container on this very machine
 _AGAIN_SECONDS: Final = 5.0  # until an engine that is away is asked again; the reconciler asks as often
-
-
-@dataclass(slots=True)
-class _Slot:
-    """What is under way for one sandbox. ``stops`` counts, so that a start notices that it was stopped meanwhile."""
-
-    lock: trio.Lock = field(default_factory=trio.Lock)  # held while a container is made, started or ended
-    stops: int = 0
 
 
 class DockerBackend:
@@ -79,7 +71,7 @@ class DockerBackend:
         self._ports = ServedPorts(self._engine, OPENCODE_PORT)
         self._start_timeout = start_timeout
         self._settling, self._settled = trio.Lock(), False
-        self._slots: dict[str, _Slot] = {}
+        self._slots = Slots()
 
     @property
     def gateways(self) -> frozenset[str]:
@@ -146,22 +138,20 @@ class DockerBackend:
     async def ensure_running(self, spec: SandboxSpec) -> Address:
         """See :class:`backends.base.Backend`."""
         require_id(spec.workspace_id)
-        slot = self._slots.setdefault(require_id(spec.id), _Slot())
-        async with slot.lock:
-            stops = slot.stops
+        async with self._slots.starting(spec.id) as stopped:
             container_id = await self._started(spec)
-        return await self._until_healthy(container_id, spec, lambda: slot.stops != stops)
+        return await self._until_healthy(container_id, spec, stopped)
 
     async def pause(self, sandbox_id: str) -> None:
         """See :class:`backends.base.Backend`."""
-        async with self._stopping(sandbox_id):
+        async with self._slots.stopping(sandbox_id):
             for box in await self._boxes.all(sandbox=sandbox_id):
                 await self._boxes.stop(box)
 
     async def destroy(self, sandbox_id: str, workspace_id: str) -> None:
         """See :class:`backends.base.Backend`."""
         require_id(workspace_id)
-        async with self._stopping(sandbox_id):
+        async with self._slots.stopping(sandbox_id):
             for box in await self._boxes.all(sandbox=sandbox_id):
                 await self._boxes.stop(box)
                 await self._boxes.remove(box.id)
@@ -218,13 +208,6 @@ class DockerBackend:
             aclosing(_redacted(written, redactor)) as kept,
         ):
             yield kept
-
-    @asynccontextmanager
-    async def _stopping(self, sandbox_id: str) -> AsyncGenerator[None, None]:
-        slot = self._slots.setdefault(require_id(sandbox_id), _Slot())
-        slot.stops += 1
-        async with slot.lock:
-            yield
 
     async def _started(self, spec: SandboxSpec) -> str:
         """A running container that fits ``spec``; its id."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import socket
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +30,7 @@ from backends.kubesight import Sight
 from backends.kubespaces import Spaces
 from backends.kubeview import addresses, ended, name_of, notes, runs, serves, wanted
 from backends.manifests import CLAIM, Names
+from backends.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -58,16 +58,6 @@ _REASON_LINES: Final = 5  # of opencode's output, in the reason of a failed star
 _MEASURE: Final = ("timeout", "3", "du", "--summarize", "--block-size=1", "--one-file-system", DISK)
 
 
-@dataclass(slots=True)
-class _Slot:
-    """What is under way for one sandbox. ``stops`` counts, so that a start notices that it was stopped meanwhile."""
-
-    lock: trio.Lock = field(default_factory=trio.Lock)  # held while a Sandbox is made, changed or ended
-    stops: int = 0
-    # Whoever closes each connection makes us ask for its address each time; others shall not wait for that.
-    looks: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(_LOOKS_FOR_ONE))
-
-
 class KubernetesBackend:
     """See :class:`backends.base.Backend`. ``start_timeout`` and ``patience`` are seconds."""
 
@@ -93,7 +83,9 @@ class KubernetesBackend:
         self._measures = Measures(self._measure)
         self._start_timeout = start_timeout
         self._patience = patience
-        self._slots: dict[str, _Slot] = {}
+        self._slots = Slots()
+        # Whoever closes each connection makes us ask for its address each time; others shall not wait for that.
+        self._looks: dict[str, trio.CapacityLimiter] = {}
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[None, None]:
@@ -119,24 +111,22 @@ class KubernetesBackend:
     async def ensure_running(self, spec: SandboxSpec) -> Address:
         """See :class:`backends.base.Backend`."""
         require_id(spec.workspace_id)
-        slot = self._slots.setdefault(require_id(spec.id), _Slot())
-        async with slot.lock:
-            stops = slot.stops
+        async with self._slots.starting(spec.id) as stopped:
             await self._boxes.version()
             await self._spaces.require_runtime()
             await self._spaces.ensure(spec.workspace_id)
             run = await self._boxes.started(spec)
-        return await self._until_healthy(run, spec, lambda: slot.stops != stops)
+        return await self._until_healthy(run, spec, stopped)
 
     async def pause(self, sandbox_id: str) -> None:
         """See :class:`backends.base.Backend`."""
-        async with self._stopping(sandbox_id):
+        async with self._slots.stopping(sandbox_id):
             await self._boxes.stop(sandbox_id)
 
     async def destroy(self, sandbox_id: str, workspace_id: str) -> None:
         """See :class:`backends.base.Backend`."""
         require_id(workspace_id)
-        async with self._stopping(sandbox_id):
+        async with self._slots.stopping(sandbox_id):
             if await self._spaces.find(workspace_id) is not None:
                 await self._boxes.remove(sandbox_id, workspace_id)
 
@@ -184,15 +174,8 @@ class KubernetesBackend:
         async with self._logs.open(require_id(sandbox_id), follow=follow) as pieces, aclosing(pieces):
             yield pieces
 
-    @asynccontextmanager
-    async def _stopping(self, sandbox_id: str) -> AsyncGenerator[None, None]:
-        slot = self._slots.setdefault(require_id(sandbox_id), _Slot())
-        slot.stops += 1
-        async with slot.lock:
-            yield
-
     def _looking(self, sandbox_id: str) -> trio.CapacityLimiter:
-        return self._slots.setdefault(require_id(sandbox_id), _Slot()).looks
+        return self._looks.setdefault(require_id(sandbox_id), trio.CapacityLimiter(_LOOKS_FOR_ONE))
 
     async def _serving(self, sandbox_id: str) -> tuple[Manifest, Manifest] | None:
         """The Sandbox and its pod, if requests may be sent there."""
