@@ -65,6 +65,9 @@ class Cluster:
         self._nursery: trio.Nursery
         self._listening: trio.CancelScope | None = None
         self._stopped = trio.Event()
+        # Bound to the port and never listening: nobody else is given it while the API is away.
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
     def __enter__(self) -> Cluster:
         self._thread.start()
@@ -81,7 +84,8 @@ class Cluster:
 
     def _main(self) -> None:
         try:
-            trio.run(self._run, restrict_keyboard_interrupt_to_checkpoints=True)
+            with self._kept:
+                trio.run(self._run, restrict_keyboard_interrupt_to_checkpoints=True)
         except BaseException as error:  # noqa: BLE001 - whoever opened the cluster gets it
             if self._begun.done():
                 self._broken = error
@@ -91,12 +95,13 @@ class Cluster:
     async def _run(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._first_objects()
+        self._kept.bind(("127.0.0.1", 0))
+        self.port = self._kept.getsockname()[1]
         self.kubeconfig = self._config(rbac.ADMIN)
         controllers = Controllers(self._api)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await self._open()
-            self.kubeconfig = self._config(rbac.ADMIN)
             nursery.start_soon(controllers.run)
             nursery.start_soon(self._kubelet.run)
             self._begun.set_result(None)
@@ -120,7 +125,6 @@ class Cluster:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         await sock.bind(("127.0.0.1", self.port))
         sock.listen(128)
-        self.port = sock.getsockname()[1]
         self._stopped = trio.Event()
         self._listening = await self._nursery.start(self._serve, sock)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 import wsproto
 from wsproto import events
 from wsproto.connection import ConnectionState
+from wsproto.utilities import LocalProtocolError
 
 from tests.standins.kubernetes import answers, jail
 
@@ -96,7 +98,8 @@ class _Session:
 
     async def _send(self, event: Any) -> None:
         async with self._lock:
-            await self._stream.send_all(self._ws.send(event))
+            with suppress(LocalProtocolError):  # one of the two has said goodbye: the rest is for nobody
+                await self._stream.send_all(self._ws.send(event))
 
     async def _tell(self, code: int) -> None:
         status: dict[str, Any] = {"metadata": {}, "status": "Success"}

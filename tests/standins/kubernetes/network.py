@@ -77,11 +77,13 @@ class PodNetwork:
         self._address, self._pid = address, pid
         self._doors: dict[int, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
+        self._looking = trio.Lock()  # who comes second finds the doors that the first has opened
 
-    async def serve(self) -> None:
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow what listens inside, until it is cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            task_status.started()
             while IS_ROOT:
                 await self.look()
                 await trio.sleep(_LOOK)
@@ -90,12 +92,13 @@ class PodNetwork:
         """Open and close doors as of now."""
         if self._nursery is None or not IS_ROOT:
             return
-        found = listening(self._pid, self._address)
-        for port in self._doors.keys() - found.keys():
-            self._doors.pop(port).cancel()
-        for port in found.keys() - self._doors.keys():
-            with suppress(OSError):
-                self._doors[port] = await self._nursery.start(self._door, port, found[port])
+        async with self._looking:
+            found = listening(self._pid, self._address)
+            for port in self._doors.keys() - found.keys():
+                self._doors.pop(port).cancel()
+            for port in found.keys() - self._doors.keys():
+                with suppress(OSError):
+                    self._doors[port] = await self._nursery.start(self._door, port, found[port])
 
     async def _door(self, port: int, inside: str, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         (listener,) = await trio.open_tcp_listeners(port, host=self._address)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 import itertools
-import os
+import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -33,14 +35,23 @@ NODE: Final = "node-1"
 PROBE_EVERY: Final = 0.05  # seconds
 BACK_OFF: Final = 0.2  # seconds; ten seconds and more in a cluster
 _numbers = itertools.count()
-# Of 127.0.0.0/8, a part for each process that runs tests at the same time.
-_SECOND: Final = 64 + os.getpid() % 128
+_claim: Final = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@cache
+def _second() -> int:
+    """Of 127.0.0.0/8, a part for each process that runs tests at the same time: whoever has it has its name, too."""
+    for number in range(64, 192):
+        with suppress(OSError):
+            _claim.bind(f"\0cli-server-tests-127.{number}")
+            return number
+    raise AssertionError("all parts of 127.0.0.0/8 are taken")
 
 
 def _address() -> str:
     number = next(_numbers) % 64000 + 256
-    return f"127.{_SECOND}.{number // 256}.{number % 256 or 1}"
+    return f"127.{_second()}.{number // 256}.{number % 256 or 1}"
 
 
 class _Failed(Exception):
@@ -189,7 +200,7 @@ class Kubelet(Statuses):
         code = 1
         async with trio.open_nursery() as nursery:
             life.network = PodNetwork(life.address, process.pid)
-            nursery.start_soon(life.network.serve)
+            await nursery.start(life.network.serve)
             for number, (_, port, address, beyond) in enumerate(self._ways()):
                 nursery.start_soon(life.network.way_out, (_way(number), port), (address, beyond))
             nursery.start_soon(self._probed, life, process, container)

@@ -70,6 +70,7 @@ class Process:
         os.close(into)
         os.close(tell)
         self._out, self._told = out, told
+        self._watched = os.pidfd_open(self._process.pid)  # at once: whoever kills it may be told of its end first
         self.pid = 0  # of the first process inside, as this machine numbers it
 
     async def started(self) -> None:
@@ -85,11 +86,11 @@ class Process:
         """Read the output until the end. The exit status, as a shell has it."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read)
-            watched = os.pidfd_open(self._process.pid)
             try:
-                await trio.lowlevel.wait_readable(watched)
+                await trio.lowlevel.wait_readable(self._watched)
             finally:
-                os.close(watched)
+                os.close(self._watched)
+                self._watched = -1
         status = self._process.wait()
         return status if status >= 0 else 128 - status
 
@@ -122,7 +123,10 @@ class Process:
     def destroy(self) -> None:
         """Kill it, and wait for that."""
         self.kill()
-        self._process.wait(10)
+        self._process.wait(30)
+        if self._watched >= 0:  # it was never run
+            os.close(self._watched)
+            self._watched = -1
 
 
 def environment(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,9 @@ def _own(place: Path, pod: Json, *, everybody: bool = False) -> None:
         place.chmod(0o777)
     if group is not None and os.geteuid() == 0:
         for root, _, files in os.walk(place):
-            os.chown(root, -1, group)
-            Path(root).chmod(Path(root).stat().st_mode & 0o7777 | 0o2770)
+            with suppress(FileNotFoundError):  # another pod works on the same volume
+                os.chown(root, -1, group)
+                Path(root).chmod(Path(root).stat().st_mode & 0o7777 | 0o2770)
             for name in files:
-                os.chown(Path(root, name), -1, group, follow_symlinks=False)
+                with suppress(FileNotFoundError):
+                    os.chown(Path(root, name), -1, group, follow_symlinks=False)
