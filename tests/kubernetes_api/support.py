@@ -95,7 +95,7 @@ class Client:
         )
 
 
-def until(condition: Callable[[], T], seconds: float = 15) -> T:
+def until(condition: Callable[[], T], seconds: float = 30) -> T:
     """Wait until there is something true, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("bubblewrap", "root")
 
 
+_TO_ITSELF = "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", %d))'"
+
+
 def _get(found: Json, path: str, port: int = 4096, **params: str) -> str:
     url = f"http://{found['status']['podIP']}:{port}{path}"
-    answer = httpx.get(url, params=params, auth=("opencode", PASSWORD), trust_env=False)
+    answer = httpx.get(url, params=params, auth=("opencode", PASSWORD), trust_env=False, timeout=20)
     answer.raise_for_status()
     return answer.text
 
@@ -64,16 +67,15 @@ def test_each_pod_has_a_network_of_its_own(client: Client) -> None:
     one, two = client.run(), (client.core.create_namespaced_pod(client.namespace, pod("two")), client)[1]
     other = until(lambda: (found := two.pod("two")) and condition(found)["status"] == "True" and found)
     assert one["status"]["podIP"] != other["status"]["podIP"]
-    serve = "cd /tmp; python3 -m http.server 5000 --bind %s >/dev/null 2>&1 & sleep 0.1"
+    serve = "cd /tmp; python3 -m http.server 5000 --bind %s >/dev/null 2>&1 &"
     _inside(one, serve % "0.0.0.0")
     _inside(other, serve % "127.0.0.1")
+    until(lambda: _inside(other, f"{_TO_ITSELF % 5000} && echo served").endswith("served"))
     assert until(lambda: _reached(one, 5000))
     assert not _reached(other, 5000), "who listens on 127.0.0.1 is alone with itself"
     with socket.create_server(("127.0.0.1", 0)) as outside:
         port = outside.getsockname()[1]
-        assert "refused" in _inside(
-            one, f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}))' 2>&1"
-        )
+        assert "refused" in _inside(one, f"{_TO_ITSELF % port} 2>&1")
     _inside(one, "pkill -f 'http.server [5]000'")
     until(lambda: not _reached(one, 5000))
 
@@ -224,13 +226,13 @@ def test_commands_run_inside(client: Client) -> None:
     client.run()
     for script, out, code in (("pwd; id -u; echo $HOME", "/home/agent\n1000\n/home/agent\n", 0), ("exit 9", "", 9)):
         with _closed(_exec(client, ["sh", "-c", script])) as ws:
-            ws.run_forever(timeout=10)
+            ws.run_forever(timeout=30)
             assert (ws.read_stdout(), ws.returncode) == (out, code)
     with _closed(_exec(client, ["sh", "-c", "cat; echo err >&2"], stdin=True)) as ws:
         assert ws.subprotocol == "v5.channel.k8s.io"
         ws.write_stdin("some input\n" * 5000)
         ws.close_channel(0)
-        ws.run_forever(timeout=10)
+        ws.run_forever(timeout=30)
         assert ws.read_stdout() == "some input\n" * 5000
         assert ws.read_stderr() == "err\n"
 
@@ -255,7 +257,7 @@ def test_a_command_goes_on_without_its_connection(client: Client) -> None:
     found = client.run()
     script = "echo begun; while [ ! -e go ]; do sleep 0.02; done; echo done >done"
     with _closed(_exec(client, ["sh", "-c", script])) as ws:
-        assert ws.readline_stdout(timeout=10) == "begun"
+        assert ws.readline_stdout(timeout=30) == "begun"
     _inside(found, "touch go")
     until(lambda: _inside(found, "cat done 2>/dev/null") == "done")
 
@@ -273,12 +275,12 @@ def test_it_is_terminating_until_its_process_has_ended(client: Client) -> None:
     found = client.run(**_shell(script))
     pids = [path for path in Path("/proc").glob("[0-9]*/cmdline") if script.encode() in _read(path)]
     assert pids
+    started = time.monotonic()
     client.core.delete_namespaced_pod("one", client.namespace, grace_period_seconds=1)
     ending = client.pod()
     assert ending["metadata"]["deletionTimestamp"]
     assert ending["metadata"]["deletionGracePeriodSeconds"] == 1
     assert ending["metadata"]["uid"] == found["metadata"]["uid"]
-    started = time.monotonic()
     until(lambda: not client.pod())
     assert time.monotonic() - started > 0.5, "it had its grace period"
     assert not [path for path in pids if script.encode() in _read(path)]

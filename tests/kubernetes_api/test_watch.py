@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -146,13 +145,14 @@ def test_the_official_client_watches(client: Client) -> None:
     watch: Any = kubernetes.watch.Watch  # it has no types
     watch = watch()
     path = (GROUP, "v1beta1", client.namespace, "sandboxes")
-    threading.Timer(0.1, lambda: client.patch("one", {"spec": {"operatingMode": "Suspended"}})).start()
     modes = []
-    for event in watch.stream(client.custom.list_namespaced_custom_object, *path, timeout_seconds=15):
+    for event in watch.stream(client.custom.list_namespaced_custom_object, *path, timeout_seconds=30):
         modes.append(event["object"]["spec"]["operatingMode"])
-        if modes[-1] == "Suspended":
+        if len(modes) == 1:
+            client.patch("one", {"spec": {"operatingMode": "Suspended"}})
+        elif modes[-1] == "Suspended":
             watch.stop()
-    assert modes[0] == "Running"
+    assert (modes[0], modes[-1]) == ("Running", "Suspended")
 
 
 def test_the_version_of_the_path_is_watched(client: Client) -> None:
