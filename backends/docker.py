@@ -105,6 +105,8 @@ class DockerBackend:
         unready.over()
         try:
             await self._image.fetch(lambda words: log.info(words))
+        except EngineAway as error:  # as above
+            log.debug("the Docker engine is away", reason=str(error))
         except BackendError as error:  # the first start asks again
             log.warning("sandboxes cannot be started yet", reason=str(error))
 

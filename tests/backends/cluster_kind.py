@@ -13,7 +13,7 @@ from backends.containers import LABEL_SANDBOX, LABEL_WORKSPACE
 from backends.kubernetes import KubernetesBackend
 from backends.manifests import GROUP, KubernetesOptions
 from daemon.ids import new_id
-from tests.backends.support import fake_program
+from tests.backends.support import WORKSPACE, fake_program
 from tests.standins.kubernetes import Cluster, Image
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ Json = dict[str, Any]
 IMAGE: Final = "registry.example/sandbox:1"
 SERVER: Final = {"app.kubernetes.io/name": "cli-server", "app.kubernetes.io/instance": "x"}
 SPACE, ACCOUNT, ROLE = "agents", "cli-server", "cli-server-workspace"
+NAMESPACE: Final = f"cli-server-{WORKSPACE}"
 _RBAC: Final = "rbac.authorization.k8s.io"
 _SEE: Final = ["get", "list", "watch"]
 _ASK: Final = ("get", "list")

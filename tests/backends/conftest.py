@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.backends.cluster_kind import Kubernetes
 from tests.backends.kinds import Docker, Kind, make_kind
 from tests.backends.support import tree
 
@@ -37,5 +38,13 @@ async def docker_kind(tmp_path: Path) -> AsyncIterator[Docker]:
     """The backend ``docker`` on the machine's engine."""
     made = make_kind("docker", tmp_path)
     assert isinstance(made, Docker)
+    yield made
+    await made.clean_up()
+
+
+@pytest.fixture
+async def k8s_kind(tmp_path: Path) -> AsyncIterator[Kubernetes]:
+    """The backend ``k8s`` before the stand-in for a cluster."""
+    made = Kubernetes(tmp_path)
     yield made
     await made.clean_up()

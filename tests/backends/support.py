@@ -6,18 +6,18 @@ import inspect
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
 import trio
 
-from backends.base import Address, Limits, SandboxSpec
+from backends.base import Address, BackendRejected, BackendUnavailable, Limits, Observed, SandboxSpec
 from backends.process import ProcessBackend
 from backends.proctree import descendants, parent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from backends.base import Backend
     from backends.isolation import Isolation
@@ -83,6 +83,58 @@ async def read(backend: Backend, sandbox_id: str) -> bytes:
         return b"".join([piece async for piece in pieces])
 
 
+# All calls of the protocol that an engine or a cluster is asked something for, when A runs.
+A, B = "a" * 16, "b" * 16
+CALLS: Final[dict[str, Callable[[Backend], Awaitable[Any]]]] = {
+    "check": lambda backend: backend.check(),
+    "repeat": lambda backend: backend.ensure_running(spec()),
+    "start": lambda backend: backend.ensure_running(spec(B)),
+    "start anew": lambda backend: backend.ensure_running(spec(MORE="1")),
+    "inventory": lambda backend: backend.inventory(),
+    "address": lambda backend: backend.address(A),
+    "port_address": lambda backend: backend.port_address(A, 5000),
+    "ports": lambda backend: backend.ports(A),
+    "logs": lambda backend: read(backend, A),
+    "disk_bytes": lambda backend: backend.disk_bytes(WORKSPACE),
+    "pause": lambda backend: backend.pause(A),
+    "destroy_workspace": lambda backend: backend.destroy_workspace(WORKSPACE),
+    "destroy": lambda backend: backend.destroy(A, WORKSPACE),
+}
+
+
+async def works(backend: Backend) -> None:
+    """Everything, with what is there."""
+    await backend.fetch(lambda words: None)
+    for call in CALLS.values():
+        if call is CALLS["destroy_workspace"]:
+            with pytest.raises(BackendUnavailable, match="still runs"):
+                await call(backend)
+        else:
+            await call(backend)
+    assert await backend.inventory() == {B: Observed(B, WORKSPACE, running=True)}
+
+
+async def refused(backend: Backend, **env: str) -> str:
+    """The words of a start that can never succeed; they come long before a start that may succeed is given up."""
+    with trio.fail_after(30), pytest.raises(BackendRejected) as caught:
+        await backend.ensure_running(spec(**env))
+    return str(caught.value)
+
+
+async def detail(backend: Backend) -> str:
+    """Why A does not run, by the inventory."""
+    seen = (await backend.inventory())[A]
+    return "" if seen.running else seen.detail
+
+
+async def sees(backend: Backend) -> bool:
+    """Whether there is an inventory, and A runs by it."""
+    try:
+        return (await backend.inventory())[A].running
+    except BackendUnavailable:
+        return False
+
+
 def tree(root: int) -> dict[int, str]:
     """Command line by pid of everything below ``root``, but for the PostgreSQL that all tests share."""
     found = {}
@@ -101,7 +153,7 @@ def gone(pid: int) -> bool:
     return parent_of(pid) is None
 
 
-async def until(condition: Callable[[], object], seconds: float = 15) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
     """Wait until ``condition``, which may be an async function, holds."""
     with trio.fail_after(seconds):
         while True:

@@ -15,10 +15,11 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from backends.base import BackendError, BackendRejected, BackendUnavailable, Observed
+from backends.base import BackendError, BackendRejected, BackendUnavailable
 from daemon.sandboxes.reconciler import Reconciler
+from tests.backends import support
 from tests.backends.kinds import SOCKET
-from tests.backends.support import WORKSPACE, read, run_inside, spec, until
+from tests.backends.support import WORKSPACE, A, B, run_inside, spec, until, works
 from tests.standins.engine_proxy import Answer, Cut, Delay, EngineProxy, Hang, Hold, Refuse, Rule
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends.base import Backend
-    from backends.docker import DockerBackend
     from tests.backends.kinds import Docker
     from tests.standins.engine_proxy import Deed
 
@@ -35,26 +35,12 @@ pytestmark = [
     # docker-py leaves a socket that could not be connected to the garbage collector.
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
 ]
-A, B = "a" * 16, "b" * 16
 EVERYTHING: Final = (".*", ".*")
 FULL: Final = "mkdir /var/lib/docker/overlay2/0123-init: no space left on device"
 
-# All calls of the protocol, when A runs.
 CALLS: Final[dict[str, Callable[[Backend], Awaitable[Any]]]] = {
-    "check": lambda backend: backend.check(),
     "fetch": lambda backend: backend.fetch(lambda words: None),
-    "repeat": lambda backend: backend.ensure_running(spec()),
-    "start": lambda backend: backend.ensure_running(spec(B)),
-    "start anew": lambda backend: backend.ensure_running(spec(MORE="1")),
-    "inventory": lambda backend: backend.inventory(),
-    "address": lambda backend: backend.address(A),
-    "port_address": lambda backend: backend.port_address(A, 5000),
-    "ports": lambda backend: backend.ports(A),
-    "logs": lambda backend: read(backend, A),
-    "disk_bytes": lambda backend: backend.disk_bytes(WORKSPACE),
-    "pause": lambda backend: backend.pause(A),
-    "destroy_workspace": lambda backend: backend.destroy_workspace(WORKSPACE),
-    "destroy": lambda backend: backend.destroy(A, WORKSPACE),
+    **support.CALLS,
 }
 # What changes something when a sandbox is started for the first time.
 CHANGES: Final = ["/networks/create", "/volumes/create", "/containers/create", "/containers/[0-9a-f]+/start"]
@@ -69,17 +55,6 @@ async def proxy(docker_kind: Docker, tmp_path: Path, nursery: trio.Nursery) -> A
     yield made
     made.rules.clear()
     gc.collect()  # see filterwarnings above
-
-
-async def works(backend: DockerBackend) -> None:
-    """Everything, with what is there."""
-    for call in CALLS.values():
-        if call is CALLS["destroy_workspace"]:
-            with pytest.raises(BackendUnavailable, match="still runs"):
-                await call(backend)
-        else:
-            await call(backend)
-    assert await backend.inventory() == {B: Observed(B, WORKSPACE, running=True)}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +99,6 @@ async def test_an_engine_that_is_away(docker_kind: Docker, proxy: EngineProxy) -
             with pytest.raises(BackendUnavailable, match="engine"):
                 await call(backend)
         proxy.come_back()
-        await until(proxy.path.exists)
         await works(backend)
 
 
@@ -179,6 +153,15 @@ async def test_what_an_engine_refuses_while_it_is_made_ready_is_told_once(
             proxy.rules.clear()
             await until(lambda: logs[-1]["event"] == "the Docker engine is ready")
     assert (logs[0]["log_level"], "something is broken" in logs[0]["reason"]) == ("warning", True)
+
+
+async def test_an_engine_that_goes_while_its_image_is_looked_for(docker_kind: Docker, proxy: EngineProxy) -> None:
+    """That, too, is told by whoever keeps the sandboxes."""
+    proxy.rules.append(Rule("GET", "/images/.*", Refuse()))
+    with capture_logs() as logs:
+        async with docker_kind.backend().serve():
+            await until(lambda: logs)
+    assert [(entry["log_level"], entry["event"]) for entry in logs] == [("debug", "the Docker engine is away")]
 
 
 async def test_an_engine_that_was_restarted_is_not_noticed(docker_kind: Docker, proxy: EngineProxy) -> None:
@@ -242,7 +225,7 @@ async def test_an_engine_that_is_slow(docker_kind: Docker, proxy: EngineProxy) -
         async with trio.open_nursery() as nursery:
             nursery.start_soon(backend.pause, A)
             await until(lambda: any(asked.endswith("/stop") for asked in proxy.requests))
-            with trio.fail_after(15):
+            with trio.fail_after(30):
                 assert (await backend.inventory())[A].running
                 await backend.ensure_running(spec(B))
                 await backend.pause(B)

@@ -110,7 +110,7 @@ class EngineProxy:
     rules: list[Rule] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     _open: set[trio.SocketStream] = field(default_factory=set)
-    _listening: trio.CancelScope | None = None
+    _listening: tuple[trio.socket.SocketType, trio.CancelScope] | None = None
     _back: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -121,27 +121,32 @@ class EngineProxy:
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until it is cancelled."""
         async with trio.open_nursery() as nursery:
-            self._back.set()
+            self.come_back()
+            task_status.started()
             while True:
                 await self._back.wait()
                 self._back = trio.Event()
-                sock = self._listen()
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
-                with trio.CancelScope() as self._listening, sock:
+                assert self._listening is not None
+                sock, scope = self._listening
+                with scope, sock:
                     while True:
                         client, _ = await sock.accept()
-                        nursery.start_soon(self._guard, trio.SocketStream(client))
+                        stream = trio.SocketStream(client)
+                        self._open.add(stream)
+                        nursery.start_soon(self._guard, stream)
 
     def go_away(self) -> None:
         """As when the engine ends: connections are reset, and nobody listens."""
         assert self._listening is not None
-        self._listening.cancel()
+        sock, scope = self._listening
+        scope.cancel()
+        sock.close()
         self.path.unlink()
         self.reset()
 
     def come_back(self) -> None:
-        """Listen again."""
+        """Listen again: who connects from now on is answered, be it a moment later."""
+        self._listening = self._listen(), trio.CancelScope()
         self._back.set()
 
     def reset(self) -> None:
@@ -160,7 +165,6 @@ class EngineProxy:
         return trio.socket.from_stdlib_socket(raw)
 
     async def _guard(self, client: trio.SocketStream) -> None:
-        self._open.add(client)
         try:
             with suppress(*_BREAKS):
                 async with client, await trio.open_unix_socket(self.target) as engine:
