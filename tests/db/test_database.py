@@ -126,7 +126,7 @@ async def test_cancelled_in_the_middle_of_a_statement(db: Database, database_url
         query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
         return int(fetch(database_url, query)[0][0])
 
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(db.run, op)
             await eventually(lambda: sleeping() == 1)
@@ -143,7 +143,7 @@ async def test_cancelled_between_two_statements(db: Database) -> None:
     def op(conn: Connection) -> None:
         insert(conn, "a")
         token.run_sync_soon(inserted.set)
-        assert go_on.wait(10)
+        assert go_on.wait(30)
         insert(conn, "b")
 
     async def release() -> None:
@@ -169,10 +169,10 @@ async def test_cancelling_has_a_deadline(database_url: str, monkeypatch: pytest.
     def op(conn: Connection) -> None:
         insert(conn, "a")
         token.run_sync_soon(begun.set)
-        assert go_on.wait(20)
+        assert go_on.wait(30)
 
     async with Database.open(database_url, max_size=1) as db:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(db.run, op)
                 await begun.wait()
@@ -192,7 +192,7 @@ async def test_cancelled_before_it_began(database_url: str, *, queued: bool) -> 
 
     def hold(conn: Connection) -> None:
         token.run_sync_soon(begun.set)
-        assert go_on.wait(10)
+        assert go_on.wait(30)
 
     async with Database.open(database_url, max_size=1) as db, trio.open_nursery() as nursery:
         if queued:
@@ -216,7 +216,7 @@ async def test_exhausted_pool_is_an_error_after_its_deadline(
 
     def hold(conn: Connection) -> None:
         token.run_sync_soon(begun.set)
-        assert go_on.wait(10)
+        assert go_on.wait(30)
 
     async with Database.open(database_url, max_size=1) as db, trio.open_nursery() as nursery:
         nursery.start_soon(db.run, hold)
@@ -242,7 +242,8 @@ async def test_many_at_once_share_few_connections(database_url: str) -> None:
                 nursery.start_soon(one, db, number)
         assert len(await db.run(names)) == 100
     assert 1 <= len(used) <= 3
-    assert fetch(database_url, "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)", [list(used)]) == [(0,)]
+    query = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)"
+    await eventually(lambda: fetch(database_url, query, [list(used)]) == [(0,)])  # the server notices a moment later
 
 
 async def test_a_statement_has_a_deadline(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +313,7 @@ async def test_a_deadlock_is_tried_again(db: Database) -> None:
         for position, name in enumerate(order):
             conn.execute("UPDATE login_failures SET failures = failures + 1 WHERE bucket = %s", (name,))
             if position == 0 and len(attempts) <= 2:
-                both.wait(10)
+                both.wait(30)
 
     await db.run(prepare)
 
@@ -358,7 +359,7 @@ async def test_a_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest
         silent.bind(str(tmp_path / ".s.PGSQL.5432"))
         silent.listen()
         async with Database.open(f"host={tmp_path} user=u dbname=d connect_timeout=2") as db:
-            with trio.fail_after(10), pytest.raises(DatabaseUnavailable, match="timeout"):
+            with trio.fail_after(30), pytest.raises(DatabaseUnavailable, match="timeout"):
                 await db.check()
 
 

@@ -104,8 +104,14 @@ async def test_a_dead_server_is_noticed(database_url: str) -> None:
             await eventually(lambda: heard.gaps[:3] == [True, False, True])
         finally:
             os.kill(pid, signal.SIGCONT)
-        notify(database_url, "event 3")
-        await eventually(lambda: heard.calls == [["event", "3"]])
+
+        def told() -> bool:
+            """Again and again: a busy server may have been taken for dead once more meanwhile."""
+            notify(database_url, "event 3")
+            return bool(heard.calls)
+
+        await eventually(told)
+        assert heard.calls[0] == ["event", "3"]
         nursery.cancel_scope.cancel()
 
 
@@ -140,8 +146,6 @@ async def test_cancelled_while_connecting(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / ".s.PGSQL.5432"))
         silent.listen()
-        notifications = Notifications(f"host={tmp_path} user=u dbname=d connect_timeout=2")
-        begin = trio.current_time()
-        with trio.move_on_after(0.1):
+        notifications = Notifications(f"host={tmp_path} user=u dbname=d connect_timeout=30")
+        with trio.fail_after(10), trio.move_on_after(0.1):
             await notifications.run()
-        assert trio.current_time() - begin < 1

@@ -42,7 +42,7 @@ def ids(conn: psycopg.Connection[TupleRow], query: str) -> list[object]:
 def test_what_has_run_out_goes_and_nothing_else(conn: psycopg.Connection[TupleRow]) -> None:
     conn.execute(
         "INSERT INTO tickets (token_hash, session_id, sandbox_id, host, expires_at) VALUES"
-        " ('live', 's', 'b', 'oc-b', now() + interval '1 second'), ('over', 's', 'b', 'oc-b', now())"
+        " ('live', 's', 'b', 'oc-b', now() + interval '1 minute'), ('over', 's', 'b', 'oc-b', now())"
     )
     conn.execute(
         "INSERT INTO sandbox_cookies (token_hash, session_id, sandbox_id, host) VALUES"

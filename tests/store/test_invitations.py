@@ -54,7 +54,7 @@ def together(database_url: str, acts: list[Callable[[psycopg.Connection[TupleRow
 
     def run(number: int) -> None:
         with psycopg.connect(database_url, autocommit=True) as conn:
-            gate.wait(10)
+            gate.wait(30)
             try:
                 with conn.transaction():
                     acts[number](conn)
@@ -125,7 +125,8 @@ def test_the_inviter_goes_while_somebody_joins(conn: psycopg.Connection[TupleRow
             )
         )
         thread.start()
-        while not conn.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while not conn.execute(waiting.encode()).fetchone():
             assert thread.is_alive()
         leaving.commit()
     thread.join(30)
