@@ -26,7 +26,7 @@ NAMESPACE: Final = "agents"
 DEFINITION: Final = "sandboxes.agents.x-k8s.io"
 # Enough for every check of the chart; what a test of one value starts from.
 LEAST: Final[Json] = {"baseDomain": "agents.example.com", "database": {"existingSecret": {"name": "database"}}}
-_HELM_SECONDS: Final = 30.0  # a rendering takes a third of one
+_HELM_SECONDS: Final = 60.0  # a rendering takes a third of one on an idle machine
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the definition has 8000 lines
 
 

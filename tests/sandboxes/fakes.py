@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from daemon.store.sandboxes import SandboxRow
 
 SOMEBODY = Actor(new_id(), "192.0.2.1")  # who may act is decided elsewhere
-DEADLINE = 10.0  # seconds for anything that should happen soon; a busy machine may be slow
+DEADLINE = 30.0  # seconds for anything that should happen soon; a busy machine may be slow
 
 
 class Good:

@@ -11,7 +11,7 @@ import trio.testing
 from daemon.db.database import DatabaseUnavailable
 from daemon.sandboxes import activity as module
 from daemon.sandboxes.activity import Activity
-from tests.sandboxes.fakes import add, row_of, running, until
+from tests.sandboxes.fakes import DEADLINE, add, row_of, running, until
 
 if TYPE_CHECKING:
     import pytest
@@ -39,7 +39,7 @@ class Away:
 
 
 async def until_active(db: Database, sandbox_id: str, since: datetime) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(DEADLINE):
         while (await row_of(db, sandbox_id)).last_activity_at < since:  # noqa: ASYNC110 - the database sets no events
             await trio.sleep(0.02)
 
@@ -119,7 +119,7 @@ async def test_a_shutdown_without_a_database_has_an_end() -> None:
 
     hanging: Any = Hanging()
     activity = Activity(hanging)
-    with trio.fail_after(10):
+    with trio.fail_after(DEADLINE):
         async with running(activity.run):
             await trio.testing.wait_all_tasks_blocked()
             activity.touch("a123456789abcdef")

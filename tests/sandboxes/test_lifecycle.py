@@ -16,6 +16,7 @@ from daemon.sandboxes.deadlines import Deadlines
 from daemon.sandboxes.status import IllegalStatus
 from daemon.store import sandboxes as store
 from tests.sandboxes.fakes import (
+    DEADLINE,
     SOMEBODY,
     Defective,
     DiesAtStart,
@@ -284,13 +285,13 @@ async def test_starts_that_hang_do_not_hold_up_others(db: Database) -> None:
     backend = NeverReady()
     stuck = [await add(db, "creating") for _ in range(module.STARTS)]
     backend.stuck.update(stuck)
-    async with running(lifecycle(db, backend, deadlines=Deadlines(start=0.2)).run):
+    async with running(lifecycle(db, backend, deadlines=Deadlines(start=0.5)).run):
         await until(lambda: len(backend.called("start")) == module.STARTS)
         good = await add(db, "creating")
         await until_status(db, good, "running")
         for sandbox_id in stuck:
             await until_status(db, sandbox_id, "failed")
-    assert (await row_of(db, stuck[0])).status_reason == "the start took longer than 0.2 s"
+    assert (await row_of(db, stuck[0])).status_reason == "the start took longer than 0.5 s"
     assert sorted(backend.called("pause")) == sorted(stuck)
 
 
@@ -380,7 +381,7 @@ async def test_the_disk_of_a_deleted_workspace_goes_after_its_last_sandbox(db: D
 
     async with running(lifecycle(db, backend).run):
         await db.run(delete)
-        with trio.fail_after(10):
+        with trio.fail_after(DEADLINE):
             while workspace_id in await workspaces(db):  # noqa: ASYNC110 - the database sets no events
                 await trio.sleep(0.02)
     assert [name for name, _ in backend.calls] == ["destroy", "destroy", "destroy_workspace"]
@@ -462,7 +463,7 @@ async def test_a_job_whose_lease_cannot_be_renewed_ends_before_another_replica_b
 ) -> None:
     """Two replicas never act on one sandbox, not even if one of them has lost the database; it goes on afterwards."""
     monkeypatch.setattr(module, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(module, "_MARGIN_SECONDS", 0.5)
+    monkeypatch.setattr(module, "_MARGIN_SECONDS", 0.1)
     monkeypatch.setattr(module, "_RENEW_SECONDS", 0.1)
     moody: Any = Moody(db)
     backend = Slow()
@@ -489,7 +490,7 @@ async def test_what_a_start_waits_for_can_be_seen(db: Database) -> None:
         async def told() -> bool:
             return (await row_of(db, sandbox_id)).status_reason == "fetching the image: 1 of 2 MiB"
 
-        with trio.fail_after(10):
+        with trio.fail_after(DEADLINE):
             while not await told():  # noqa: ASYNC110 - the database sets no events
                 await trio.sleep(0.02)
         assert await status_of(db, sandbox_id) == "creating"

@@ -18,6 +18,7 @@ from daemon.sandboxes.sweeper import Sweeper
 from daemon.store import sandboxes as store
 from tests.api.support import make_settings
 from tests.sandboxes.fakes import (
+    DEADLINE,
     SOMEBODY,
     Good,
     add,
@@ -297,7 +298,7 @@ async def test_a_database_that_goes_away_in_the_middle_ends_no_service(db: Datab
     flaky = Flaky()
     one = sweeper(flaky, Activity(db))
     async with running(one.run):
-        with trio.fail_after(10):
+        with trio.fail_after(DEADLINE):
             await flaky.refused.wait()
         assert await status_of(db, sandbox_id) == "running"
         flaky.away = False
