@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
 PASSWORD = "correct horse battery staple"
-MILLISECONDS = 10_000  # for what takes the page tenths of a second, on a busy machine
+MILLISECONDS = 20_000  # for what takes the page tenths of a second, on a busy machine
 _PROGRAM = (
     "from pathlib import Path; from daemon.api import site, webroot; site.WEBROOT = webroot.Webroot(Path({root!r}));"
     "from daemon.cli import main; main()"
@@ -171,6 +172,15 @@ def person(site: Site, browser: Browser) -> Iterator[Callable[[str], Person]]:
     for one in made:
         one.close()
     assert [text for one in made for text in one.complaints] == []
+
+
+def first_of(held: list[Route], page: Page) -> Route:
+    """The first request that a test's own handler keeps back. Playwright tells of it a moment after it was made."""
+    deadline = time.monotonic() + MILLISECONDS / 1000
+    while not held:
+        assert time.monotonic() < deadline, "nothing was asked for"
+        page.wait_for_timeout(10)
+    return held[0]
 
 
 def look(page: Page, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def test_a_machine_joins_and_is_lost(person: Callable[[str], Person], tmp_path: 
         look(page, "connect-arrived")
         with page.context.expect_page() as opened:
             dialog.get_by_role("link", name="Open ada's laptop").click()
-        opened.value.wait_for_url("http://oc-*.localhost:*/**")
+        opened.value.wait_for_url("http://oc-*.localhost:*/**", timeout=OPENCODE_MILLISECONDS, wait_until="commit")
         opened.value.close()
         laptop.kill()
         expect(dialog.get_by_text("was connected and is offline now")).to_be_visible()
@@ -85,7 +86,8 @@ def test_a_code_runs_out_and_another_is_made(person: Callable[[str], Person]) ->
     dialog = page.get_by_role("dialog")
     code = dialog.locator("code").first
     first = code.inner_text()
-    expect(dialog.get_by_role("timer")).to_have_attribute("aria-label", "The code works for 9:59")
+    # Of ten minutes some seconds are gone when it is looked at.
+    expect(dialog.get_by_role("timer")).to_have_attribute("aria-label", re.compile(r"^The code works for 9:[45]\d$"))
     expect(dialog.get_by_role("button", name="New code")).to_have_count(0)
     look(page, "connect-phone")
     page.clock.fast_forward(601_000)

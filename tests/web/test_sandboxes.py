@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import statistics
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.support.rows import count_calls, put_sandbox
-from tests.web.conftest import look
+from tests.web.conftest import first_of, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,14 +223,18 @@ def test_what_was_asked_shows_at_once_and_is_not_shown_as_done(team: Person) -> 
     page.route("**/api/sandboxes/*/resume", lambda route: held.append(route))
     broken = row(page, "broken")
     button = broken.get_by_role("button", name="Try again")
-    waited = page.evaluate(_SHOWN_AFTER, [button.element_handle(), "Resuming…"])
-    assert waited < PENDING_MS
-    expect(broken.locator("[data-status=failed]")).to_be_visible()
-    held[0].abort()  # the connection breaks
-    expect(broken.get_by_role("alert")).to_contain_text("so it is not known whether this was done")
-    look(page, "sandboxes-fault")
-    broken.get_by_role("button", name="Close the message").click()
-    expect(broken.get_by_role("alert")).to_be_empty()
+    waited: list[float] = []
+    for _ in range(3):  # a machine that is busy for a moment spoils one of them
+        waited.append(page.evaluate(_SHOWN_AFTER, [button.element_handle(), "Resuming…"]))
+        expect(broken.locator("[data-status=failed]")).to_be_visible()
+        first_of(held, page).abort()  # the connection breaks
+        held.clear()
+        expect(broken.get_by_role("alert")).to_contain_text("so it is not known whether this was done")
+        if len(waited) == 1:
+            look(page, "sandboxes-fault")
+        broken.get_by_role("button", name="Close the message").click()
+        expect(broken.get_by_role("alert")).to_be_empty()
+    assert statistics.median(waited) < PENDING_MS, waited
 
 
 def test_the_palette_finds_everything(team: Person) -> None:
