@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
+from daemon.agent.stopping import DRAIN_SECONDS
+from daemon.gateway import limits
 from protocol import liveness
 from tests.standins.content import content, pieces
 from tests.support.delay_proxy import DelayProxy
@@ -90,7 +92,7 @@ async def test_a_browser_that_leaves_an_upload_that_nobody_reads(
     async with browser.call("POST", "/unread/never", [("Content-Length", "90000000")]) as call:
         with trio.move_on_after(0.5):
             await call.send(pieces(90_000_000))
-        assert here.link.streams
+        await eventually(lambda: here.link.streams)
         call.reset()
     await eventually(lambda: not here.link.streams, seconds=SOON)
     local.release("never")
@@ -125,8 +127,16 @@ async def test_an_agent_that_is_killed_and_comes_back(outside: Outside, tmp_path
         await agent.wait()
         agent.start()
         await agent.until_said("connected", 2)
-        await outside.until(sandbox_id, "running", seconds=SOON)
+        await outside.until(sandbox_id, "running")
+        await _served_soon(browser)
         assert (await browser.get("/bytes/5")).body == content(5)
+
+
+async def _served_soon(browser: Browser) -> None:
+    """Wait until the machine is not taken for offline any more: that it is not is said to everybody, and then heard."""
+    with trio.fail_after(PATIENCE):
+        while (await browser.get("/bytes/1")).status == 503:  # noqa: ASYNC110
+            await trio.sleep(0.01)
 
 
 async def test_an_agent_that_is_stopped_finishes_what_is_open(
@@ -163,8 +173,8 @@ async def _refused_soon(browser: Browser) -> bool:
 async def test_an_idle_agent_stops_at_once(outside: Outside, tmp_path: Path, local: HttpLocal) -> None:
     async with connected(outside, tmp_path / "home", local) as (agent, sandbox_id):
         agent.signal(signal.SIGTERM)
-        with trio.fail_after(1.5):
-            assert await agent.wait() == 0
+        await eventually(lambda: agent.ended, seconds=DRAIN_SECONDS / 2)
+        assert await agent.wait() == 0
     await outside.until(sandbox_id, "offline", seconds=SOON)
 
 
@@ -173,12 +183,13 @@ async def test_an_idle_agent_stops_at_once(outside: Outside, tmp_path: Path, loc
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Pings come every quarter of a second; two of them are the deadline."""
+    """Pings come every quarter of a second; four of them are the deadline."""
     monkeypatch.setattr(liveness, "PING_SECONDS", 0.25)
     for module in ("daemon.agent.session", "daemon.tunnel.registry"):
         monkeypatch.setattr(f"{module}.TICK_SECONDS", 0.05)
     monkeypatch.setattr(liveness, "TICK_SECONDS", 0.05)
     monkeypatch.setattr(liveness, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(liveness, "_LATE_SECONDS", 0.25)  # a busy machine may keep this process from its turn
     return 1.0
 
 
@@ -200,12 +211,12 @@ async def test_a_cable_that_is_pulled(team: Inside, local: HttpLocal, impatient:
                         uploads.start_soon(_upload, browser)
                         await local.wait_until(lambda: any(visit.received > 1_000_000 for visit in local.visits))
                     proxy.freeze()
-                    with trio.fail_after(3 * impatient):
+                    with trio.fail_after(10 * impatient):
                         assert await waiting.head() == 502
                         with pytest.raises(CutShort):
                             await reading.drain()
                         await team.until(joined.sandbox_id, "offline")
-                    with trio.fail_after(4):  # two seconds for its last word, which goes nowhere
+                    with trio.fail_after(10 * impatient):  # two seconds are for its last word, which goes nowhere
                         await agent.ended.wait()
                     uploads.cancel_scope.cancel()
             await local.wait_until(lambda: not local.open)
@@ -229,7 +240,7 @@ async def test_silence_is_no_death(team: Inside, local: HttpLocal, impatient: fl
             await call.end()
             assert await call.head() == 200
             await call.piece()
-            with trio.move_on_after(3 * impatient):
+            with trio.move_on_after(2 * impatient):
                 await call.piece()
             local.event("still here")
             assert await call.piece() == b"data: still here\n\n"
@@ -250,7 +261,7 @@ async def test_a_daemon_that_restarts_gets_its_agents_back(tmp_path: Path) -> No
             browser = await team.browser(agents[0][1])
             began = trio.current_time()
             assert await trio.to_thread.run_sync(made.stop) == 0
-            assert trio.current_time() - began < 6.0  # idle tunnels delay nothing
+            assert trio.current_time() - began < limits.DRAIN_SECONDS  # idle tunnels delay nothing
             made.start()
             for agent, sandbox_id in agents:
                 await agent.until_said("connected", 2)

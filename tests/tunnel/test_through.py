@@ -13,6 +13,7 @@ from trio_websocket import ConnectionClosed
 
 from daemon.agent import requests
 from tests.standins.content import content, content_hash, pieces
+from tests.support.product import free_port
 from tests.tunnel.browser import PATIENCE, Browser, CutShort
 from tests.tunnel.harness import AgentHere, agent_here, eventually, http_local, websocket
 
@@ -178,12 +179,14 @@ async def test_both_ways_at_once(browser: Browser) -> None:
 
 async def test_continue(browser: Browser, local: HttpLocal) -> None:
     async with browser.call("POST", "/hash", [("Content-Length", "5"), ("Expect", "100-continue")]) as call:
-        with trio.move_on_after(0.2):
-            await call.head()
-        assert call.interim == [100]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.head)
+            await eventually(lambda: call.interim)
+            nursery.cancel_scope.cancel()
         await call.send([b"hello"])
         await call.end()
         assert await call.head() == 200
+        assert call.interim == [100]
         assert "expect" not in [name.lower() for name, _ in json.loads(await call.rest())["headers"]]
 
 
@@ -278,9 +281,7 @@ async def test_a_fault_of_the_agent_costs_one_request(
 
 async def test_a_local_server_that_is_away(outside: Outside) -> None:
     joined = await outside.join()
-    async with http_local() as local:
-        port = local.port
-    async with agent_here(outside, joined, port):
+    async with agent_here(outside, joined, free_port()):
         browser = await outside.browser(joined.sandbox_id)
         problem = await browser.get("/")
         assert (problem.status, problem.all("content-type")) == (502, ["application/problem+json"])
@@ -300,7 +301,7 @@ async def test_events_come_one_by_one(browser: Browser, local: HttpLocal) -> Non
         assert await call.piece() == b": open\n\n"
         for number in range(20):
             local.event(f"number {number}")
-            with trio.fail_after(1):
+            with trio.fail_after(PATIENCE):
                 assert await call.piece() == b"data: number %d\n\n" % number
 
 
@@ -373,10 +374,15 @@ async def test_what_was_said_last_outlives_the_connection(browser: Browser, loca
         assert await call.head() == 101
         while await call.raw():
             pass
-        await call.stream.send_all(content(6_000_000))
-        await call.stream.send_eof()
-        await trio.sleep(0.3)  # all that fits is on its way
-        local.release("late")
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                await call.stream.send_all(content(6_000_000))
+                await call.stream.send_eof()
+
+            nursery.start_soon(send)
+            await trio.sleep(0.3)  # all that fits is on its way
+            local.release("late")
         await local.wait_until(lambda: local.visits[-1].end)
         assert local.visits[-1].sha256 == content_hash(6_000_000)
 
