@@ -279,7 +279,7 @@ async def test_nothing_is_left(team: Inside, local: HttpLocal) -> None:
         ends = (link, agent.link)
         await eventually(lambda: not any(end.streams or end.session.streams for end in ends))  # type: ignore[union-attr]
         assert [end.session._growth.left for end in ends] == [MOST_GROWTH] * 2  # type: ignore[union-attr]
-        assert [end.session.lanes.empty for end in ends] == [True, True]
+        await eventually(lambda: all(end.session.lanes.empty for end in ends))  # there may be a ping on its way
         await eventually(lambda: not local.open)
         local.violations.clear()
 
