@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tests.gateway.strict import Message
 
-PATIENCE = 10.0  # seconds until a test gives up waiting
-SOON = 2.5  # seconds within which a peer that is gone must have been noticed (four probes take 3.75 s at most)
+PATIENCE = 30.0  # seconds until a test gives up waiting
+SOON = 5.0  # seconds within which a peer that is gone must have been noticed (four probes take 3.75 s at most)
 
 
 def _largest(kind: str) -> int:

@@ -16,7 +16,7 @@ import trio.testing
 
 from daemon.gateway import limits, relay, splicing
 from daemon.wire.limits import MAX_HEAD, READ_SIZE
-from tests.gateway.harness import GET, OK, gateway, limit
+from tests.gateway.harness import GET, OK, gateway, limit, quick
 from tests.gateway.peer import MOST_IN_FLIGHT
 from tests.gateway.wire import chunked, response, upload
 
@@ -307,26 +307,26 @@ async def test_nothing_is_lost_when_a_slow_reader_goes_on() -> None:
 
 async def test_a_slow_upstream_is_not_taken_for_a_silent_client() -> None:
     """Lesson: streams were cut by timeouts meant for something else. The spliced upload waits for the upstream."""
-    with limit(BODY_SILENCE_SECONDS=0.3):
+    with limit(BODY_SILENCE_SECONDS=0.1), quick():
         async with gateway() as gate, trio.open_nursery() as nursery:
             client = await gate.client()
             size = 64 << 20
             nursery.start_soon(client.send, upload(size) + bytes(size))
             upstream = await gate.accept()
             await upstream.head()
-            await trio.sleep(1.0)  # three times the client's patience would be over; nothing is waited for here
+            await trio.sleep(0.4)  # three times the patience with the client would be over; nothing is waited for here
             assert len(await upstream.exactly(size)) == size
             await upstream.send(OK)
             assert (await client.response()).body == b"ok"
 
 
 async def test_a_silent_upstream_is_not_taken_for_a_client_that_does_not_read() -> None:
-    with limit(WRITE_SECONDS=0.3):
+    with limit(WRITE_SECONDS=0.1), quick():
         async with gateway() as gate:
             client, upstream = await gate.conversation()
             size = 1 << 20
             await upstream.send(response(size) + bytes(1000))
             await client.until(bytes(1000))
-            await trio.sleep(1.0)  # three times the patience with a client that does not read; this one does
+            await trio.sleep(0.4)  # three times the patience with a client that does not read; this one does
             await upstream.send(bytes(size - 1000))
             await client.exactly(size - 1000)
