@@ -15,7 +15,7 @@ from trio.abc import Instrument
 
 from tests.gateway import strict
 from tests.gateway.harness import GET, OK, Gateway, gateway
-from tests.gateway.peer import Peer, eventually
+from tests.gateway.peer import PATIENCE, Peer, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ SCENARIOS = {
     ),
     "spliced": Scenario(
         (HEAD + b"Content-Length: %d\r\n\r\n" % BIG, bytes(BIG)),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG, bytes(BIG)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG, bytes(BIG - 1), bytes(1)),
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % BIG + bytes(BIG),
         b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % BIG + bytes(BIG),
     ),
@@ -108,13 +108,21 @@ class Heard:
             self.end = "reset"
 
 
-async def say(peer: Peer, pieces: tuple[bytes, ...]) -> bool:
-    """Send piece by piece, with time for each to have its effect; whether everything was sent."""
+async def say(peer: Peer, pieces: tuple[bytes, ...], heard: Heard, cancelled: CancelAt) -> bool:
+    """Send piece by piece, each when the one before it has arrived, and so by itself; whether everything was sent.
+
+    ``heard`` is the other side. No piece arrives as less than it was: heads are written anew, but not shorter.
+    """
+    arriving = len(heard.data)
     for piece in pieces:
         try:
             await peer.send(piece)
         except OSError:
             return False
+        arriving += len(piece)
+        with trio.fail_after(PATIENCE):
+            while len(heard.data) < arriving and not cancelled.done:
+                await trio.lowlevel.checkpoint()
         for _ in range(20):
             await trio.lowlevel.checkpoint()
     return True
@@ -131,13 +139,17 @@ async def play(gate: Gateway, scenario: Scenario, cancelled: CancelAt) -> tuple[
         upstream = await gate.accept()
         nursery.start_soon(at_upstream.listen, upstream)
         await eventually(lambda: cancelled.done or len(at_upstream.data) >= len(scenario.upstream_sees) // 2)
-        at_upstream.said_all = await say(upstream, scenario.answer)
+        *pieces, last = scenario.answer
+        if await say(upstream, tuple(pieces), at_client, cancelled):
+            # Its end comes behind that of the request: an answer that is over ends the request, too.
+            await eventually(lambda: cancelled.done or len(at_upstream.data) >= len(scenario.upstream_sees))
+            at_upstream.said_all = await say(upstream, (last,), at_client, cancelled)
 
     async with trio.open_nursery() as nursery:
         client = await gate.client()
         nursery.start_soon(at_client.listen, client)
         nursery.start_soon(upstream_side, nursery)
-        await say(client, scenario.request)
+        await say(client, scenario.request, at_upstream, cancelled)
         await eventually(over)
         if cancelled.done:
             await eventually(lambda: at_client.end != "")
