@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from daemon.gateway import doors
 from daemon.gateway.doors import Doors, ProxyOnly
 from daemon.gateway.exchange import Decision, Reply, Request
 from daemon.gateway.listener import Listener
@@ -58,7 +59,8 @@ class Around:
 
 
 @pytest.fixture
-async def around() -> AsyncIterator[Around]:
+async def around(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Around]:
+    monkeypatch.setattr(doors, "_LOOK_SECONDS", 0.02)
     async with gateway(origin=True) as gate, trio.open_nursery() as nursery:
         made = Around(gate)
         nursery.start_soon(made.doors.run)

@@ -59,6 +59,8 @@ async def test_who_waits_longest_without_a_request_makes_way(start: bytes) -> No
         other = await gate.client()
         await eventually(lambda: gate.listener.open_connections == 3)
         await eventually(lambda: sum(client.waits for client in gate.listener.watch.clients.values()) == 3)
+        begun = 1 if start == GET[:-1] else 0
+        await eventually(lambda: sum(one.reader.started for one in gate.listener.watch.clients.values()) == begun)
         await gate.still_serves()
         words = await silent.rest()
         assert words.startswith(b"HTTP/1.1 408 ") if start == GET[:-1] else words == b""

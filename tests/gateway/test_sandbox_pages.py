@@ -47,8 +47,8 @@ def test_since_when_it_is_so() -> None:
 
 def test_what_is_on_its_way_shows_that_time_passes() -> None:
     """The page loads itself again every two seconds and moves nothing: that something changes must be seen."""
-    lately = datetime.now(UTC) - timedelta(seconds=12.5)
     for status in ("creating", "resuming", "pausing"):
+        lately = datetime.now(UTC) - timedelta(seconds=12)
         assert "For 12 seconds" in said("cloud", status, updated_at=lately)
 
 
