@@ -253,15 +253,29 @@ async def test_a_reader_that_stops_is_broken_off_and_the_others_go_on(
     monkeypatch.setattr(link, "HELD_V1", 1_000_000)
     monkeypatch.setattr(link, "HELD_SECONDS_V1", 0.3)
     joined = await team.join()
+    crowded, given_up = trio.Event(), trio.Event()
+    relieve, reset = link.ServerLink.relieve, link.ServerLink.reset
+
+    async def relieved(tunnel: link.ServerLink) -> None:
+        crowded.set()  # perhaps for a moment only: the kernel may take some more
+        await relieve(tunnel)
+
+    def broken_off(tunnel: link.ServerLink, *args: Any) -> None:
+        reset(tunnel, *args)
+        given_up.set()
+
+    monkeypatch.setattr(link.ServerLink, "relieve", relieved)
+    monkeypatch.setattr(link.ServerLink, "reset", broken_off)
     async with agent_v1(team, joined, local.port) as made:
         browser = await team.browser(joined.sandbox_id)
         async with browser.call("GET", "/bytes/60000000") as call:
             call.read_slowly()
             await call.end()
             assert await call.head() == 200
-            await eventually(lambda: team.link(joined.sandbox_id).crowded)
             with trio.fail_after(PATIENCE):
-                assert (await browser.get("/bytes/100000")).body == content(100_000)
+                for news in (crowded, given_up):
+                    await news.wait()
+                    assert (await browser.get("/bytes/100000")).body == content(100_000)
             # All that was sent to it is still good; then it breaks.
             with pytest.raises(CutShort):
                 await call.drain()
