@@ -125,7 +125,7 @@ def _join(there: Site, visitor: httpx.Client, pc: Any) -> str:
     (workspace,) = visitor.get(f"{there.url}/api/workspaces").json()
     code = visitor.post(f"{there.url}/api/workspaces/{workspace['id']}/agent-code", json={}).json()["code"]
     pc.connect("--server", there.url, "--code", code, "--name", "laptop")
-    (sandbox,) = visitor.get(f"{there.url}/api/workspaces/{workspace['id']}/sandboxes").json()
+    sandbox = _running(there, visitor, workspace["id"])
     host = str(sandbox["url"]).rstrip("/")
     assert host == f"https://oc-{sandbox['id']}.localhost:{there.front.port}"
     opened = visitor.get(
@@ -136,6 +136,17 @@ def _join(there: Site, visitor: httpx.Client, pc: Any) -> str:
     assert (opened.status_code, str(opened.url)) == (200, f"{host}/global/health"), opened.text
     assert opened.json()["healthy"] is True
     return host
+
+
+def _running(there: Site, visitor: httpx.Client, workspace_id: str) -> Any:
+    """The one sandbox, once requests reach it: its agent says that it is connected a moment before."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        (sandbox,) = visitor.get(f"{there.url}/api/workspaces/{workspace_id}/sandboxes").json()
+        if sandbox["status"] == "running":
+            return sandbox
+        assert time.monotonic() < deadline, sandbox
+        time.sleep(0.05)
 
 
 def _check_requests(there: Site, visitor: httpx.Client, host: str) -> None:
