@@ -212,12 +212,13 @@ class Fuzzer(WebSocketClientProtocol):  # type: ignore[misc] # the library has n
         self._later(delay, fun)
 
     def killAfter(self, delay: float) -> None:
-        """Fail the connection after a while."""
-        self._later(delay, self._fail_connection)
+        """Fail the connection if the case has not ended by itself."""
+        self._later(max(delay, self.factory.patience), self._fail_connection)
 
     def closeAfter(self, delay: float) -> None:
-        """Close it after a while."""
-        self._later(delay, self.sendClose)
+        """Close it after a while, in which nothing may come; if something has to, it is closed when it has come."""
+        awaited = any(self.case.expected.values())
+        self._later(max(delay, self.factory.patience) if awaited else delay, self.sendClose)
 
 
 class Timer:
@@ -245,10 +246,18 @@ class Deadline:
 class Run(WebSocketClientFactory):  # type: ignore[misc] # the library has no types
     """Runs one case after the other."""
 
-    def __init__(self, url: str, address: tuple[str, int], headers: dict[str, str], cases: Iterator[Any]) -> None:
+    def __init__(
+        self, url: str, address: tuple[str, int], headers: dict[str, str], cases: Iterator[Any], patience: float
+    ) -> None:
         # The suite negotiates nothing but what a case offers, and closes as the RFC says, not by dropping.
         super().__init__(url, headers=headers)
-        self.setProtocolOptions(failByDrop=False)
+        self.patience = patience
+        self.setProtocolOptions(
+            failByDrop=False,
+            openHandshakeTimeout=patience,
+            closeHandshakeTimeout=patience,
+            serverConnectionDropTimeout=patience,
+        )
         self.logFrames = True
         self._batched_timer = Timer()
         self._address = address
@@ -305,6 +314,7 @@ def main() -> None:
     parser.add_argument("--header", action="append", default=[], help="Name: value")
     parser.add_argument("--case", action="append", help="a pattern such as 7.*; default: all")
     parser.add_argument("--exclude", action="append", default=[], help="a pattern")
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds until what does not come is missing")
     options = parser.parse_args()
     parts = urlsplit((options.connect and f"//{options.connect}") or options.url)
     headers = dict(header.split(": ", 1) for header in options.header)
@@ -314,7 +324,7 @@ def main() -> None:
         if any(fnmatch.fnmatch(identity(case), pattern) for pattern in options.case or ["*"])
         and not any(fnmatch.fnmatch(identity(case), pattern) for pattern in options.exclude)
     ]
-    run = Run(options.url, (parts.hostname or "", parts.port or 80), headers, iter(cases))
+    run = Run(options.url, (parts.hostname or "", parts.port or 80), headers, iter(cases), options.patience)
     reactor.callWhenRunning(run.next)
     reactor.run()
 

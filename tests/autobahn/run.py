@@ -76,13 +76,18 @@ async def fuzz(
     headers: Mapping[str, str] | None = None,
     cases: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    patience: float = 10.0,
 ) -> list[Outcome]:
-    """Run cases against the echo at ``url``; ``connect`` (host:port) is where it really is. All without ``cases``."""
+    """Run cases against the echo at ``url``; ``connect`` (host:port) is where it really is. All without ``cases``.
+
+    ``patience``: seconds after which an answer is missing, where the suite gives one, which a busy machine may need.
+    """
     command = [str(_PYTHON), str(Path(__file__).with_name("fuzz.py")), str(_SUITE), url]
     command += ["--connect", connect] if connect else []
     command += [f"--header={name}: {value}" for name, value in (headers or {}).items()]
     command += [f"--case={case}" for case in cases]
     command += [f"--exclude={case}" for case in exclude]
+    command += [f"--patience={patience}"]
     done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     if done.returncode or done.stderr:
         raise RuntimeError(f"the cases did not run: {done.stderr.decode()}")
