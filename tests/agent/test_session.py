@@ -38,7 +38,7 @@ async def test_who_drains_waits_for_a_slow_way(monkeypatch: pytest.MonkeyPatch) 
         stream.close()
         ended.set()
 
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with http_local() as local, trio.open_nursery() as nursery:
             nursery.start_soon(serve, local.port)
             await server.send(b"".join(hostile.frame(one, client=False) for one in (hostile.hello(), opening)))

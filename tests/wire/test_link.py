@@ -66,7 +66,7 @@ async def _outgoing(link: AgentLink | ServerLink) -> bytes:
 async def _all(pair: Pair, stream: LinkStream) -> bytes:
     """The whole body, read bit by bit."""
     body = b""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while not stream.drained:
             body += stream.receive_nowait()
             await pair.carry()
@@ -189,7 +189,7 @@ async def test_a_sender_waits_for_room_and_is_woken() -> None:
         assert sent <= 300_000  # and a window
         await stream.receive_head()
         got = 0
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not stream.drained:
                 got += len(stream.receive_nowait())
                 await pair.carry()
