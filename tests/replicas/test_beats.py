@@ -78,10 +78,10 @@ async def test_who_gives_no_sign_is_gone_with_its_tunnels(boxes: Database) -> No
     await judge.once()
     mine, theirs = await up(boxes, ONE, BOX, "1"), await up(boxes, TWO, OTHER, "2")
     judge._steady_since -= DEAD_SECONDS  # it has beaten for so long
-    await later(boxes, DEAD_SECONDS - 2)
+    await later(boxes, DEAD_SECONDS / 2)
     await judge.once()
     assert await statuses(boxes) == {BOX: "running", OTHER: "running"}
-    await later(boxes, 3)
+    await later(boxes, DEAD_SECONDS / 2 + 1)
     await judge.once()
     assert await statuses(boxes) == {BOX: "running", OTHER: "offline"}
     assert await execute(boxes, "SELECT id FROM replicas") == [(ONE,)]
@@ -113,7 +113,7 @@ async def test_after_a_time_without_the_database_nobody_is_judged(boxes: Databas
     db.away = True
     async with trio.open_nursery() as nursery:
         nursery.start_soon(judge.run)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while judge._steady_since < 1e9:  # noqa: ASYNC110
                 await trio.sleep(0.005)
             db.away = False

@@ -45,12 +45,27 @@ def on_duty(team: Three, name: str) -> Product:
     return next(one for one in team.replicas if one.env["REPLICA_URL"] == url)
 
 
+def all_running(team: Three, boxes: list[str]) -> dict[str, str]:
+    """Their hosts, once all of them run. Until then those that do are used, so that none is idle already."""
+    visitor, hosts = team.visitor, dict[str, str]()
+    deadline = time.monotonic() + visitor.patience
+    while len(hosts) < len(boxes):
+        assert time.monotonic() < deadline, [(box, visitor.status(box)) for box in boxes]
+        for box in boxes:
+            if box not in hosts and visitor.status(box) == "running":
+                hosts[box] = visitor.open(box)
+        for host in hosts.values():
+            assert visitor.request("GET", host, "/say?text=x").status == 200
+        time.sleep(0.1)
+    return hosts
+
+
 def test_each_idle_sandbox_is_paused_once(team: Three) -> None:
     visitor = team.visitor
-    used, *idle = [visitor.create(team.workspace, name=f"box {number}") for number in range(4)]
-    for box in (used, *idle):
-        visitor.wait_for(box, "running")
-    host = visitor.open(used)
+    boxes = [visitor.create(team.workspace, name=f"box {number}") for number in range(4)]
+    hosts = all_running(team, boxes)
+    used, *idle = boxes
+    host = hosts[used]
     for replica in team.replicas:
         team.balancer.only = replica.port
         assert visitor.request("GET", host, "/run?command=echo+here").body == b"here\n"

@@ -1,7 +1,8 @@
 """A load balancer: TCP on loopback, each connection to the next server that says it is ready.
 
 Every tenth of a second it asks each server for ``/readyz``; one that does not say 200 gets no new connection, and those
-that it has go on. A server that refuses a connection is passed over.
+that it has go on. A server that refuses a connection is passed over; if there is no other, a connection waits for some
+seconds: a machine that is busy may keep all servers from saying in time that they are ready.
 What it does not do: it knows no HTTP beyond that question, has no TLS, keeps nobody with the server of before, and
 repeats nothing.
 """
@@ -13,6 +14,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 5.0
 _PIECE: Final = 1 << 16
 
 
@@ -67,7 +70,9 @@ class RoundRobin:
             try:
                 client, _ = self._listening.accept()
             except OSError:
-                return
+                if self._ended.is_set():
+                    return
+                continue  # the client was gone before it was taken
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -82,11 +87,18 @@ class RoundRobin:
                 watch = threading.Thread(target=_watch, args=(client, target, back), daemon=True)
                 back.start()
                 watch.start()
-                _copy(client, target)
+                _copy(client, target, last_words=True)
                 back.join()
                 watch.join()
 
     def _connect(self) -> socket.socket | None:
+        until = time.monotonic() + _WAIT_SECONDS
+        while (found := self._next()) is None and time.monotonic() < until:
+            if self._ended.wait(_LOOK_SECONDS / 2):
+                break
+        return found
+
+    def _next(self) -> socket.socket | None:
         for _ in self._servers:
             server = self.only or self._servers[self._turn % len(self._servers)]
             self._turn += 1
@@ -124,12 +136,22 @@ def _watch(client: socket.socket, target: socket.socket, back: threading.Thread)
             return
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    """One direction. An end is passed on as an end; a break ends both."""
+def _copy(source: socket.socket, sink: socket.socket, *, last_words: bool = False) -> None:
+    """One direction. An end is passed on as an end; a break ends both.
+
+    ``last_words``: a sink that takes nothing more may have said something before. The other direction brings that, and
+    ends behind it.
+    """
     try:
-        while data := source.recv(_PIECE):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+        data = b"\0"
+        while data:
+            data = source.recv(_PIECE)
+            try:
+                sink.sendall(data) if data else sink.shutdown(socket.SHUT_WR)
+            except OSError:
+                if last_words:
+                    return
+                raise
     except OSError:
         for sock in (source, sink):
             with suppress(OSError):
