@@ -129,18 +129,23 @@ async def test_a_body_of_unknown_length_that_breaks_ends_the_session(it: Witness
 
 
 async def test_malformed_messages_end_the_session_with_a_reason(tmp_path: Path) -> None:
-    it = Witnesses()
     request = {"type": "request", "id": "1", "method": "GET", "path": "/bytes/5", "headers": {}}
-    async with it.connected(tmp_path):
-        malformed: list[tuple[bytes | str, int]] = [
-            (b"\xff\xff\xff\xff{}", 1009),
-            (encode({**request, "path": "http://127.0.0.1:1/"}), 1002),
-            ("text", 1002),
-        ]
-        for number, (message, code) in enumerate(malformed, start=1):
-            connection = await it.server.connected(number)
+    malformed: list[tuple[bytes | str, int]] = [
+        (b"\xff\xff\xff\xff{}", 1009),
+        (encode({**request, "path": "http://127.0.0.1:1/"}), 1002),
+        ("text", 1002),
+    ]
+
+    async def say(message: bytes | str, code: int, folder: Path) -> None:
+        it = Witnesses()
+        async with it.connected(folder):
+            connection = await it.server.connected()
             await it.server.send_raw(message)
             await connection.over.wait()
             assert connection.close_code == code
-        await it.server.connected(4)
-        assert (await it.server.request("GET", "/bytes/5"))[2] == content(5)
+            await it.server.connected(2)
+            assert (await it.server.request("GET", "/bytes/5"))[2] == content(5)
+
+    async with trio.open_nursery() as nursery:  # each to an agent of its own, whose first wait is the shortest
+        for number, (message, code) in enumerate(malformed):
+            nursery.start_soon(say, message, code, tmp_path / str(number))
