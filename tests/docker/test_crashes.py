@@ -82,11 +82,12 @@ def test_killed_in_every_status(made: DockerProduct, visitor: Visitor) -> None:
         make_stubborn(made, before[name])
     running = started(made, before["running"])
 
+    # First what takes long to come about: the others are only asked for, and are under way at once.
+    half = visitor.create(workspace, name="half made")
+    until(lambda: bool(made.containers(half)), 60, lambda: made.log[-2000:])
     visitor.api("POST", f"/api/sandboxes/{before['pausing']}/pause")
     visitor.api("DELETE", f"/api/sandboxes/{before['deleting']}")
     visitor.api("POST", f"/api/sandboxes/{before['resuming']}/resume")
-    half = visitor.create(workspace, name="half made")
-    until(lambda: bool(made.containers(half)), 10, lambda: made.log[-2000:])
     fresh = visitor.create(workspace, name="not begun")
     found = {name: visitor.status(sandbox) for name, sandbox in before.items()}
     assert found == {name: name for name in names}, "each is in the middle"
@@ -135,7 +136,7 @@ def test_a_container_that_somebody_removed(made: DockerProduct, visitor: Visitor
     password = made.shell(sandbox, "echo $OPENCODE_SERVER_PASSWORD")
     first = made.container(sandbox)
     made.engine.docker("rm", "-f", first)
-    until(lambda: made.containers(sandbox) not in ([], [first]), 20, lambda: made.log[-2000:])
+    until(lambda: made.containers(sandbox) not in ([], [first]), 60, lambda: made.log[-2000:])
     visitor.wait_for(sandbox, "running")
     assert usable(visitor, sandbox)
 
@@ -167,7 +168,7 @@ def test_an_image_that_is_not_there(made: DockerProduct, visitor: Visitor, image
     visitor.api("POST", f"/api/sandboxes/{sandbox}/resume")  # "Try again"
     visitor.wait_for(sandbox, "running")
     assert usable(visitor, sandbox)
-    assert made.readiness() == 200
+    until(lambda: made.readiness() == 200, 30, lambda: made.log[-2000:])
 
 
 class Foreign:
@@ -227,7 +228,7 @@ def test_what_is_not_ours_stays(made: DockerProduct, visitor: Visitor) -> None:
         visitor.wait_for(sandbox, "gone")
         visitor.api("DELETE", f"/api/workspaces/{workspace}")
         ours = ("volume", "ls", "-q", "--filter", f"name={made.names.disk(workspace)}")
-        until(lambda: not made.engine.docker(*ours).split(), 30, lambda: made.log[-2000:])
+        until(lambda: not made.engine.docker(*ours).split(), 60, lambda: made.log[-2000:])
         assert foreign() == before
     finally:
         foreign.remove()

@@ -152,6 +152,15 @@ class Visitor:
         self.wait_for(sandbox_id, "running")
         return sandbox_id
 
+    def used(self, workspace_id: str, requests: int) -> dict[str, int]:
+        """What the workspace used, once so many requests are in the books: a moment after each answer's end."""
+        deadline = time.monotonic() + self.patience
+        while (totals := self.api("GET", f"/api/workspaces/{workspace_id}/usage")["totals"])["requests"] < requests:
+            if time.monotonic() > deadline:
+                raise UnexpectedAnswer(f"not {requests} requests, but {totals}")
+            time.sleep(_POLL_SECONDS)
+        return dict(totals)
+
     def open(self, sandbox_id: str, label: str | None = None) -> str:
         """Get this browser the cookie of a sandbox host; the host's name."""
         host = f"{label or f'oc-{sandbox_id}'}.{self.domain}"
