@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.product import Product, free_port, product
+from tests.support.product import START_SECONDS, Product, free_port, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,5 +58,5 @@ def test_a_start_that_finds_it_taken(
     )
     other.start(ready=False)
     assert other.process is not None
-    assert other.process.wait(30) != 0
+    assert other.process.wait(START_SECONDS) != 0
     assert f"AGENT_LISTEN {taken} cannot be used" in other.log

@@ -255,7 +255,7 @@ class TestChangesNothing:
                  f"/api/sandboxes/{stage.other}/pause"]  # fmt: skip
         page.evaluate(FORMS, {"main": stage.origin, "paths": paths})
         posts = [one for one in stage.arrived(paths) if one.method == "POST"]
-        assert [one.target for one in posts] == [path for path in paths for _ in range(3)]
+        assert sorted(one.target for one in posts) == sorted(3 * paths)  # by whichever connection each of them came
         assert {one.status for one in posts} == {403}
         assert stage.whole() == before
         assert still_her(stage, context)
