@@ -42,7 +42,7 @@ from daemon.gateway.lookup import CachedLookup
 from daemon.gateway.main_site import MainSite
 from daemon.gateway.revocation import Revocation
 from daemon.gateway.sandbox_pages import SandboxPages
-from daemon.gateway.sandbox_site import GrantKey, SandboxHosts, may_open
+from daemon.gateway.sandbox_site import GrantKey, SandboxHosts, may_go_on, may_open
 from daemon.gateway.sites import Inner, Sites
 from daemon.ids import new_id
 from daemon.metrics import Metrics, serve_metrics
@@ -54,7 +54,7 @@ from daemon.sandboxes.environment import derived_proxy_url, proxy_host, sandbox_
 from daemon.sandboxes.lifecycle import CLUSTER_STARTS, STARTS, Lifecycle
 from daemon.sandboxes.probe import Probe
 from daemon.sandboxes.reconciler import Reconciler
-from daemon.sandboxes.status import RUNNING, STATUSES
+from daemon.sandboxes.status import STATUSES
 from daemon.sandboxes.sweeper import Sweeper
 from daemon.secret import Keyring, token_hash
 from daemon.signin.providers import make_providers
@@ -370,7 +370,7 @@ class _Daemon:
                 return grant is not None and may_open(grant.role)
             case ("sandbox" | "proxy" as kind, sandbox_id):
                 row = await self._find_sandbox(sandbox_id)
-                return row is not None and row.status in (MAY_CALL if kind == "proxy" else {RUNNING})
+                return row is not None and (row.status in MAY_CALL if kind == "proxy" else may_go_on(row))
         return True
 
     async def _ready(self) -> Reply:

@@ -13,7 +13,7 @@ from daemon.cookies import CookieNames, is_ours
 from daemon.gateway import limits
 from daemon.gateway.entering import Entrance, Tickets, safe_path
 from daemon.gateway.exchange import Decision, Forward, Reply, Request
-from daemon.sandboxes.status import CLOUD, LOCAL
+from daemon.sandboxes.status import CLOUD, LOCAL, OFFLINE, RUNNING
 from daemon.store.audit import Actor
 from daemon.store.refusals import Refusal
 from daemon.wire.http1 import Http1Upstream
@@ -313,6 +313,11 @@ class SandboxHosts:
 def may_open(role: str | None) -> bool:
     """Whether a member with this role may use sandboxes."""
     return role in _MAY_OPEN
+
+
+def may_go_on(sandbox: SandboxRow) -> bool:
+    """Whether what is under way to it may go on. What waits for a machine that is away gets its answer: that it is."""
+    return sandbox.status == RUNNING or (sandbox.type == LOCAL and sandbox.status == OFFLINE)
 
 
 def _asks_to_resume(request: Request) -> bool:
