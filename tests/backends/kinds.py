@@ -121,8 +121,9 @@ class Docker:
         return {found["Labels"][LABEL_WORKSPACE] for found in self.volumes() if LABEL_SANDBOX not in found["Labels"]}
 
     def at_work(self) -> set[str]:
-        running = [self.client.inspect_container(found["Id"]) for found in self.containers(all=False)]
-        return {f"{found['Id']} {found['State']['StartedAt']}" for found in running}
+        # The engine's list is a copy, which may have one as running for a moment after its stop was answered.
+        states = {found["Id"]: self.client.inspect_container(found["Id"])["State"] for found in self.containers()}
+        return {f"{name} {state['StartedAt']}" for name, state in states.items() if state["Running"]}
 
     def containers(self, **options: Any) -> list[dict[str, Any]]:
         """What the engine lists with this installation's label."""

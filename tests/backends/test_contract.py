@@ -17,6 +17,7 @@ import trio
 
 from backends.base import Address, BackendRejected, BackendUnavailable, Limits, Observed, SandboxGone
 from tests.backends.support import PASSWORD, PROXY_TOKEN, WORKSPACE, read, run_inside, say, spec, until
+from tests.support.product import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -134,7 +135,7 @@ async def test_another_environment_or_password_starts_it_anew(kind: Kind) -> Non
         assert await run_inside(second, "echo $MORE; cat ~/kept") == "1\nkept\n"
         assert kind.at_work().isdisjoint(working)
         third = await backend.ensure_running(spec(password="another password"))
-        async with httpx.AsyncClient(trust_env=False, auth=("opencode", PASSWORD)) as client:
+        async with httpx.AsyncClient(trust_env=False, auth=("opencode", PASSWORD), timeout=20) as client:
             answer = await client.get(f"http://{third.host}:{third.port}/run", params={"command": "true"})
         assert answer.status_code == 401
         assert await backend.inventory() == {A: Observed(A, WORKSPACE, running=True)}
@@ -210,12 +211,16 @@ async def test_opencode_that_dies_at_its_start_says_why(kind: Kind) -> None:
 @pytest.mark.parametrize("mood", ["html", "sick", "silent"])
 async def test_opencode_that_is_never_healthy(kind: Kind, mood: str) -> None:
     """Lesson: a 200 proves nothing, the body must say so. The wait has an end, and leaves nothing running."""
-    backend = kind.backend(start_timeout=1.0)
-    async with backend.serve():
-        with pytest.raises(BackendUnavailable, match=r"not healthy within 1 s; .* with: fake opencode is starting"):
-            await backend.ensure_running(spec(FAKE_HEALTH=mood))
-        assert kind.at_work() == set()
-        assert await not_running(backend)
+    for seconds in (1, 20):  # a busy machine may need more than one until the fake has said its word
+        backend = kind.backend(start_timeout=seconds)
+        async with backend.serve():
+            with pytest.raises(BackendUnavailable, match=rf"not healthy within {seconds} s; ") as caught:
+                await backend.ensure_running(spec(FAKE_HEALTH=mood))
+            assert kind.at_work() == set()
+            assert await not_running(backend)
+        if not str(caught.value).endswith("its output ends with: nothing"):
+            break
+    assert str(caught.value).endswith("its output ends with: fake opencode is starting")
 
 
 @REAL
@@ -241,8 +246,12 @@ async def test_a_pause_ends_what_does_not_want_to_end(kind: Kind) -> None:
     backend = kind.backend()
     async with backend.serve():
         address = await backend.ensure_running(spec(FAKE_STUBBORN="1"))
-        assert (await run_inside(address, "cat /proc/*/cmdline | tr '\\0' ' '")).count("sleep 7777") >= 2
-        with trio.fail_after(10):
+
+        async def got_away() -> bool:
+            return (await run_inside(address, "cat /proc/*/cmdline | tr '\\0' ' '")).count("sleep 7777") >= 2
+
+        await until(got_away)
+        with trio.fail_after(30):
             await backend.pause(A)
         assert kind.at_work() == set()
         assert await not_running(backend)
@@ -260,7 +269,7 @@ async def test_a_pause_does_not_wait_for_a_start(kind: Kind) -> None:
 
         nursery.start_soon(start)
         await until(lambda: backend.address(A))
-        with trio.fail_after(10):
+        with trio.fail_after(20):  # a start may take 30
             await backend.pause(A)
 
 
@@ -328,8 +337,7 @@ async def test_ports_inside(kind: Kind) -> None:
         theirs = await backend.ensure_running(spec(B))
         with socket.create_server(("0.0.0.0", 0)) as stranger:
             assert await backend.port_address(A, stranger.getsockname()[1]) is None
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                port = probe.getsockname()[1]
+            port = free_port()
             await run_inside(ours, f"echo served > ~/page; setsid python3 -m http.server {port} >/dev/null 2>&1 &")
             await until(partial(backend.port_address, A, port))
 
@@ -344,7 +352,7 @@ async def test_ports_inside(kind: Kind) -> None:
         found = await backend.port_address(A, port)
         assert found is not None
         assert found.port == port
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
             assert (await client.get(f"http://{found.host}:{port}/")).status_code == 200
         await backend.pause(A)
         assert await backend.port_address(A, port) is None
@@ -354,24 +362,32 @@ async def test_ports_inside(kind: Kind) -> None:
 
 
 @REAL
-async def test_the_size_of_a_workspace_s_disk(kind: Kind) -> None:
+async def test_the_size_of_a_workspace_s_disk(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the disk's alone, it follows no link, and a sandbox that was paused has not made it smaller."""
+    monkeypatch.setattr("backends.diskuse._BELIEVED_TIMES", 0)  # or what was found first would be said for seconds
     backend = kind.backend()
     async with backend.serve():
         assert await backend.disk_bytes(WORKSPACE) == 0
         address = await backend.ensure_running(spec())
-        empty = await backend.disk_bytes(WORKSPACE)
+        empty = 0
+
+        async def measured() -> bool:
+            """A machine that is busy may not say it in time."""
+            nonlocal empty
+            found = await backend.disk_bytes(WORKSPACE)
+            empty = found or 0
+            return found is not None
+
+        await until(measured)
         await run_inside(address, "head -c 3000000 /dev/zero > ~/disk0/three; head -c 5000000 /dev/zero > ~/home")
         await run_inside(address, "ln -s /usr ~/disk0/usr; ln -s ~ ~/disk0/home; ln ~/disk0/three ~/disk0/again; sync")
         if kind.keeps_at_rest:
             await backend.pause(A)
 
         async def grown() -> bool:
-            """A size may be some seconds old."""
+            """Some file systems allocate late."""
             full = await backend.disk_bytes(WORKSPACE)
-            assert empty is not None
-            assert full is not None
-            return 3_000_000 <= full - empty < 3_100_000
+            return full is not None and 3_000_000 <= full - empty < 3_100_000
 
         await until(grown)
         assert await backend.disk_bytes("v" * 16) == 0
@@ -399,7 +415,7 @@ async def test_logs(kind: Kind) -> None:
             await say(address, "again")
             await until(lambda: b"again" in seen)
             await backend.pause(A)
-            nursery.cancel_scope.deadline = trio.current_time() + 10
+            nursery.cancel_scope.deadline = trio.current_time() + 30
         assert not nursery.cancel_scope.cancelled_caught, "the end of the sandbox is the end of its log"
         if not kind.keeps_at_rest:
             with pytest.raises(SandboxGone):
@@ -407,9 +423,14 @@ async def test_logs(kind: Kind) -> None:
             return
         assert await read(backend, A) == seen
         await backend.ensure_running(asked)
-        kept = await read(backend, A)
-        assert kept.startswith(seen)
-        assert kept.count(b"hello [redacted] [redacted]") == 2, "another run is added"
+
+        async def added() -> bool:
+            """Another run; it may answer before what it has written is kept."""
+            kept = await read(backend, A)
+            assert kept.startswith(seen)
+            return kept.count(b"hello [redacted] [redacted]") == 2
+
+        await until(added)
         await backend.destroy(A, WORKSPACE)
         with pytest.raises(SandboxGone):
             await read(backend, A)

@@ -227,7 +227,7 @@ async def test_a_sandbox_that_floods_who_asks_for_its_ports(docker_kind: Docker)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("backends.containerports.COMMAND", command)
                 patch.setattr("backends.containerports._SECONDS", 1.0)
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     async with trio.open_nursery() as nursery:
                         for _ in range(8):
                             nursery.start_soon(_refused, backend.ports)

@@ -159,7 +159,8 @@ async def test_a_transfer_that_breaks_off(docker_kind: Docker, registry: Registr
             failed.set()
 
         nursery.start_soon(fetch)
-        with trio.move_on_after(2):  # the engine's pauses between its attempts grow to 25 s
+        await until(lambda: layers_asked(registry) >= 1)
+        with trio.move_on_after(0.5):  # the engine's pauses between its attempts grow to 25 s
             await failed.wait()
         with pytest.raises(docker.errors.ImageNotFound):
             docker_kind.client.inspect_image(docker_kind.image)

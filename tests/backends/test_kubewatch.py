@@ -63,7 +63,7 @@ async def test_a_cluster_that_is_restored_from_a_backup(tmp_path: Path) -> None:
 
         cluster.add(secret("before"))
         restore = cluster.backup()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch.run)
                 for name in ("after", "more", "and-more"):

@@ -25,7 +25,7 @@ def launch(log: Path, command: str, grace: float = 5, directory: str = "/") -> s
 
 def wait_for_line(log: Path, line: str) -> None:
     """Wait until the command has written ``line``."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while last_lines(str(log), 1) != [line]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -91,12 +91,13 @@ def test_nothing_of_a_stubborn_tree_is_left(tmp_path: Path, how: str) -> None:
 
 
 def test_what_outlives_the_command_is_killed(tmp_path: Path) -> None:
-    command = "(setsid sleep 7777 &) ; echo ready; sleep 0.3"
-    with launch(tmp_path, command) as launcher:
-        wait_for_line(tmp_path, "ready")
-        processes = tree(launcher.pid)
+    log, end = tmp_path / "log", tmp_path / "end"
+    log.mkdir()
+    with launch(log, f"(setsid sleep 7777 &); while [ ! -e {end} ]; do sleep 0.01; done") as launcher:
+        while "sleep 7777 " not in (processes := tree(launcher.pid)).values():
+            time.sleep(0.01)
+        end.touch()
         assert launcher.wait(10) == 0
-    assert processes
     assert all(gone(pid) for pid in processes)
 
 

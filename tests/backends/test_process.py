@@ -24,6 +24,7 @@ from tests.backends.support import (
     tree,
     until,
 )
+from tests.support.product import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ async def test_where_a_port_is_reached(tmp_path: Path, isolation: Isolation) -> 
     backend = fake_backend(tmp_path, isolation)
     async with backend.serve():
         ours = await backend.ensure_running(spec())
-        port, port6 = backend._free_port(), backend._free_port()
+        port, port6 = free_port(), free_port()
         await run_inside(ours, serve.format("0.0.0.0", port))
         await run_inside(ours, serve.format("::1", port6))
         for number, host in ((port, "127.0.0.1"), (port6, "::1")):
@@ -91,9 +92,14 @@ async def test_the_log_says_how_it_ended(tmp_path: Path) -> None:
         kept = await read(backend, A)
         assert kept.endswith(b"ended with status 143\n")
         await backend.ensure_running(spec(FAKE_SAY="second run"))
-        both = await read(backend, A)
-        assert both.startswith(kept)
-        assert b"second run" in both, "also in another environment"
+
+        async def added() -> bool:
+            """It may answer before what it has written is kept."""
+            both = await read(backend, A)
+            assert both.startswith(kept)
+            return b"second run" in both
+
+        await until(added)  # also in another environment
 
 
 async def test_what_cannot_be_started(tmp_path: Path) -> None:
