@@ -9,7 +9,7 @@ import httpx
 import kubernetes
 import pytest
 
-from tests.kubernetes_api.support import Json, claim, container, pod, refused, sandbox
+from tests.kubernetes_api.support import Json, claim, condition, container, pod, refused, sandbox, until
 from tests.standins.kubernetes import Cluster, schemas
 from tests.standins.kubernetes.structure import Schemas
 
@@ -95,11 +95,12 @@ def test_defaults_are_filled_in(client: Client) -> None:
 
 
 def test_claim_templates_cannot_be_changed(client: Client) -> None:
-    made = client.create(sandbox())
+    made = client.create(sandbox(operatingMode="Suspended"))
     nothing: list[Any] = [[], None]
     for value in nothing:
         with refused(422, "volumeClaimTemplates is immutable"):
             client.patch("one", {"spec": {"volumeClaimTemplates": value}})
+    until(lambda: condition(client.sandbox())["status"])  # the controller has no more to say of it
     assert client.replace(client.sandbox())["metadata"]["uid"] == made["metadata"]["uid"], "the same is no change"
 
 
