@@ -99,6 +99,21 @@ async def test_word_by_word(standin: AnthropicStandIn, client: httpx.AsyncClient
     assert text_of(parsed(text + rest)) == standin.knobs.reply
 
 
+async def test_held_and_released_from_outside(standin: AnthropicStandIn, client: httpx.AsyncClient) -> None:
+    for _ in range(2):
+        assert (await client.post("/__hold")).status_code == 200
+        async with streaming(client) as (_, pieces):
+            text = ""
+            while len(parsed(text)) < 5:
+                text += await anext(pieces)
+            assert text_of(parsed(text)) == "Hello from"
+            assert (await client.post("/__release")).status_code == 200
+            rest = "".join([piece async for piece in pieces])
+        assert text_of(parsed(text + rest)) == standin.knobs.reply
+    assert text_of(await whole(client)) == standin.knobs.reply
+    assert [seen.target for seen in standin.requests] == ["/v1/messages"] * 3
+
+
 async def test_a_document(standin: AnthropicStandIn, client: httpx.AsyncClient) -> None:
     message = (await client.post("/v1/messages", json=prompt())).json()
     assert message["content"] == [{"type": "text", "text": standin.knobs.reply}]

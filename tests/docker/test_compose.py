@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.chromium import chromium
 from tests.support.compose import Composition, composed
-from tests.support.engine import Engine
+from tests.support.engine import Engine, until
 from tests.support.first_steps import PASSWORD, create_and_open, register
 from tests.support.opencode_page import ANSWER, type_into_terminal
 from tests.support.opencode_page import prompt as ask_in_page
@@ -35,16 +35,25 @@ KINDS: Final = ("container", "volume", "network")
 def stand_in(server: Composition, network: str) -> Iterator[None]:
     """The Messages API beside the server, in the server's own image, which has all that it needs."""
     program = ("-m", "tests.standins.anthropic", "--host", "0.0.0.0", "--port", "8000")
-    options = ("--key", server.key, "--word-delay", "0.2")
+    options = ("--key", server.key, "--word-delay", "0.05")
     container = ENGINE.docker(
-        *("run", "--detach", "--network", network, "--network-alias", UPSTREAM, "--workdir", "/standin"),
+        *("run", "--detach", "--name", f"{network}-stand-in", "--network", network, "--network-alias", UPSTREAM),
+        *("--workdir", "/standin"),
         *("--volume", f"{ROOT / 'tests'}:/standin/tests:ro", "--entrypoint", "python3", "cli-server:latest"),
         *(*program, *options),
     ).strip()
     try:
+        until(lambda: "http://" in ENGINE.docker("logs", container), 60, lambda: ENGINE.docker("logs", container))
         yield
     finally:
         ENGINE.remove("container", container)
+
+
+def from_here(server: Composition) -> str:
+    """The URL of its Messages API on this machine."""
+    network = server.settings["NETWORK"]
+    found = ENGINE.inspect(f"{network}-stand-in")["NetworkSettings"]["Networks"][network]
+    return f"http://{found['IPAddress']}:8000"
 
 
 @pytest.fixture
@@ -89,7 +98,7 @@ def test_a_person_in_the_browser(server: Composition) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))
         register(page, f"http://localhost:{server.port}")
         opencode = create_and_open(page, context)
-        ask_in_page(opencode, PROJECT, PICTURES)
+        ask_in_page(opencode, PROJECT, PICTURES, from_here(server))
         visitor = server.visitor()
         visitor.login("ada", PASSWORD)
         (sandbox,) = visitor.api("GET", f"/api/workspaces/{visitor.api('GET', '/api/workspaces')[0]['id']}/sandboxes")
@@ -104,7 +113,7 @@ def test_a_sandbox_from_its_creation_to_its_end(server: Composition) -> None:
     workspace = visitor.register()
     sandbox = visitor.running(workspace)
     assert ANSWER in prompt(visitor, sandbox)
-    assert visitor.api("GET", f"/api/workspaces/{workspace}/usage")["totals"]["requests"] >= 1
+    visitor.used(workspace, 1)
 
     visitor.api("POST", f"/api/sandboxes/{sandbox}/pause")
     visitor.wait_for(sandbox, "paused")

@@ -46,7 +46,7 @@ def test_from_registration_to_usage(tmp_path: Path) -> None:
         opencode = create_and_open(page, context)
         workspace = visitor.api("GET", "/api/workspaces")[0]["id"]
         sandbox = visitor.api("GET", f"/api/workspaces/{workspace}/sandboxes")[0]["id"]
-        prompt(opencode, PROJECT, PICTURES)
+        prompt(opencode, PROJECT, PICTURES, upstream)
         type_into_terminal(opencode, lambda: made.shell(sandbox, f"cat {PROJECT}/typed", check=False), PICTURES)
         opencode.close()
         _pages_of_the_sandbox(page, made, sandbox)
@@ -80,8 +80,7 @@ def _pages_of_the_sandbox(page: Page, made: DockerProduct, sandbox: str) -> None
 
 
 def _usage(page: Page, visitor: Visitor, workspace: str) -> None:
-    usage = visitor.api("GET", f"/api/workspaces/{workspace}/usage")["totals"]
-    assert usage["requests"] >= 2, "the answer and the title"
+    usage = visitor.used(workspace, 2)  # the answer and the title
     page.get_by_role("link", name="Usage", exact=True).first.click()
     page.get_by_role("cell", name=f"{usage['inputTokens']:,}").first.wait_for()
 

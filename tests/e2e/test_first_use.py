@@ -65,7 +65,12 @@ def test_from_registration_to_usage(running: Product) -> None:
         opencode = create_and_open(page, context)
         (home,) = (running.data_dir / "sandboxes").glob("*/home")
         jailed = missing("bubblewrap") is None
-        prompt(opencode, "/home/agent/project" if jailed else str(home / "project"), "first-use")
+        prompt(
+            opencode,
+            "/home/agent/project" if jailed else str(home / "project"),
+            "first-use",
+            running.env["ANTHROPIC_BASE_URL"],
+        )
         terminal(opencode, home / "project", "first-use")
         page.bring_to_front()
         usage = usage_of(running)
@@ -81,8 +86,7 @@ def usage_of(running: Product) -> dict[str, int]:
     visitor = Visitor(running.port)
     visitor.login("ada", PASSWORD)
     workspace = visitor.api("GET", "/api/workspaces")[0]["id"]
-    usage: dict[str, int] = visitor.api("GET", f"/api/workspaces/{workspace}/usage")["totals"]
-    assert usage["requests"] >= 2, "the answer and the title"
+    usage = visitor.used(workspace, 2)  # the answer and the title
     assert usage["inputTokens"] > 0
     assert usage["outputTokens"] > 0
     return usage

@@ -151,7 +151,7 @@ def test_a_machine_joins_and_is_used(world: World, laptop: Machine) -> None:
     with context.expect_page() as opened:
         page.get_by_role("link", name="Open ").first.click()
     opencode = opened.value
-    prompt(opencode, str(laptop.folder), PICTURES)
+    prompt(opencode, str(laptop.folder), PICTURES, world.upstream)
     opencode.evaluate(LISTEN)
     terminal(opencode, laptop.folder, PICTURES)
     opencode.wait_for_function("window.heard.some((type) => type.startsWith('pty.'))")

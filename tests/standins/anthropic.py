@@ -8,7 +8,8 @@ no files, no HTTP/2 and no compression, and limits nothing.
 
     python -m tests.standins.anthropic --port 0 --word-delay 0.05
 
-prints its URL; ``GET /__requests`` there lists what it has been sent. In a test it is a Trio service::
+prints its URL; ``GET /__requests`` there lists what it has been sent, ``POST /__hold`` has it stop in each answer after
+two words, and ``POST /__release`` go on. In a test it is a Trio service::
 
     standin = AnthropicStandIn(key="operator-key")
     await nursery.start(standin.serve)
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, str]]
 
+_TWO_WORDS = 5  # events: three come before the words
 _MODELS = ("claude-sonnet-4-5", "claude-haiku-4-5")
 _BREAKS = (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
 
@@ -89,6 +91,10 @@ class AnthropicStandIn:
         self._tls = tls
         self._release = trio.Event()
         self._news = trio.Event()
+
+    def hold(self) -> None:
+        """Streamed answers hang after two words, until released."""
+        self.knobs.hang_after, self._release = _TWO_WORDS, trio.Event()
 
     def release(self) -> None:
         """Let answers go on that hang."""
@@ -186,6 +192,9 @@ class _Conversation:
         path = seen.target.partition("?")[0]
         if path == "/__requests":
             return await self._json(200, [_dump(request) for request in self._standin.requests])
+        if path in ("/__hold", "/__release"):
+            (self._standin.hold if path == "/__hold" else self._standin.release)()
+            return await self._json(200, {})
         self._standin.requests.append(seen)
         self._standin.changed()
         refusal = _refusal(seen, self._standin.key) or self._failure()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from base64 import urlsafe_b64encode
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -25,16 +27,16 @@ OPERATOR_KEY = "sk-ant-the-operators-own-key"
 ANSWER = "Hello from the stand-in, which answers word by word."
 OPENCODE_MILLISECONDS = 120_000  # its start, on a busy machine
 TERMINAL_SECONDS = 60.0
-# Looked at in the page itself, at each frame. The title of the session is the whole answer, and may come at any time.
+# The title of the session is the whole answer, and may come at any time.
 _BEGINS = """(answer) => document.body.innerText.split("\\n").map((line) => line.trim()).some(
     (line) => line.startsWith("Hello from") && !line.includes(answer))"""
 
 
 @contextmanager
 def stand_in() -> Iterator[str]:
-    """The Messages API in a process of its own, which gives :data:`ANSWER` in slow words; its URL."""
+    """The Messages API in a process of its own, which gives :data:`ANSWER` word by word; its URL."""
     command = [sys.executable, "-m", "tests.standins.anthropic", "--port", "0", "--key", OPERATOR_KEY]
-    with subprocess.Popen([*command, "--word-delay", "0.2"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen([*command, "--word-delay", "0.05"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         try:
             yield child.stdout.readline().strip()
@@ -49,9 +51,13 @@ def wait_for_page(page: Page) -> None:
     )
 
 
-def prompt(page: Page, folder: str, pictures: str) -> None:
-    """Ask in the project ``folder``, and watch the answer come word by word."""
+def prompt(page: Page, folder: str, pictures: str, upstream: str) -> None:
+    """Ask in the project ``folder``, and watch the answer come word by word. ``upstream``: where the stand-in is.
+
+    It waits with the third word until the first ones were seen: a page on a busy machine sees many at once.
+    """
     wait_for_page(page)
+    _tell(upstream, "hold")
     page.screenshot(path=artifact(pictures, "4-opencode.png"))
     origin = re.match(r"https?://[^/]+", page.url)
     assert origin is not None
@@ -65,8 +71,17 @@ def prompt(page: Page, folder: str, pictures: str) -> None:
     # The first words are shown before the last ones are there.
     page.wait_for_function(_BEGINS, arg=ANSWER, timeout=OPENCODE_MILLISECONDS)
     page.screenshot(path=artifact(pictures, "5-answering.png"))
-    page.get_by_text(ANSWER).first.wait_for()
+    _tell(upstream, "release")
+    page.get_by_text(ANSWER).first.wait_for(timeout=OPENCODE_MILLISECONDS)
     page.screenshot(path=artifact(pictures, "6-answered.png"))
+
+
+def _tell(upstream: str, word: str) -> None:
+    """Have the stand-in ``hold`` its answers, or ``release`` them."""
+    connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=30)
+    connection.request("POST", f"/__{word}")
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 def _send(page: Page) -> None:
