@@ -290,5 +290,5 @@ async def test_a_daemon_that_ends_lets_open_requests_finish(tmp_path: Path) -> N
                 local.release("open")
                 assert await call.head() == 200
                 assert await call.rest()
-            assert await trio.to_thread.run_sync(made.process.wait, 8.0) == 0
+            assert await trio.to_thread.run_sync(made.process.wait, limits.DRAIN_SECONDS) == 0
             assert not agent.ended
