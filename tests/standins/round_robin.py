@@ -1,8 +1,8 @@
 """A load balancer: TCP on loopback, each connection to the next server that says it is ready.
 
-Every tenth of a second it asks each server for ``/readyz``; one that does not say 200 gets no new connection, and those
-that it has go on. A server that refuses a connection is passed over; if there is no other, a connection waits for some
-seconds: a machine that is busy may keep all servers from saying in time that they are ready.
+Every tenth of a second it asks each server for ``/readyz``; one that says anything but 200, or refuses, gets no new
+connection, and those that it has go on. One that says nothing in time is asked three times before it counts as not
+ready, as load balancers do. A server that refuses a connection is passed over.
 What it does not do: it knows no HTTP beyond that question, has no TLS, keeps nobody with the server of before, and
 repeats nothing.
 """
@@ -14,7 +14,6 @@ import select
 import socket
 import struct
 import threading
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 1.0
-_WAIT_SECONDS: Final = 5.0
+_SILENCES: Final = 3  # a machine that is busy may keep all servers from answering in time
 _PIECE: Final = 1 << 16
 
 
@@ -59,10 +58,13 @@ class RoundRobin:
                 thread.join(5)
 
     def _look(self, server: int) -> None:
+        silences = 0
         while not self._ended.wait(_LOOK_SECONDS):
-            if _is_ready(server):
+            ready = _is_ready(server)
+            silences = silences + 1 if ready is None else 0
+            if ready:
                 self._ready.add(server)
-            else:
+            elif ready is False or silences >= _SILENCES:
                 self._ready.discard(server)
 
     def _accept(self) -> None:
@@ -92,13 +94,6 @@ class RoundRobin:
                 watch.join()
 
     def _connect(self) -> socket.socket | None:
-        until = time.monotonic() + _WAIT_SECONDS
-        while (found := self._next()) is None and time.monotonic() < until:
-            if self._ended.wait(_LOOK_SECONDS / 2):
-                break
-        return found
-
-    def _next(self) -> socket.socket | None:
         for _ in self._servers:
             server = self.only or self._servers[self._turn % len(self._servers)]
             self._turn += 1
@@ -112,11 +107,14 @@ class RoundRobin:
         return None
 
 
-def _is_ready(server: int) -> bool:
+def _is_ready(server: int) -> bool | None:
+    """What it says; None if it says nothing in time."""
     connection = http.client.HTTPConnection("127.0.0.1", server, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/readyz", headers={"Host": "localhost", "Connection": "close"})
         return connection.getresponse().status == 200
+    except TimeoutError:
+        return None
     except (OSError, http.client.HTTPException):
         return False
     finally:
