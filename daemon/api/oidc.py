@@ -239,7 +239,7 @@ async def _link(attempt: Attempt, profile: Profile) -> Response:
 
 @blueprint.get(f"{_BASE}/logout")
 @describe(
-    {302: Answer("To where the provider ends its own session; to the sign-in page where it has no such place.")},
+    {302: Answer("To where the provider ends its own session; if it has no such place, to the sign-in page.")},
     problems=[404],
     public=True,
 )
@@ -251,7 +251,7 @@ async def sign_out_of_provider(provider: str) -> Response:
     except ProviderDown as error:
         log.warning("provider does not answer", provider=chosen.id, reason=str(error))
         location = None
-    return _go(location or "/login")
+    return _refused("no_sign_out", HOME) if location is None else _go(location)
 
 
 # What they have in common

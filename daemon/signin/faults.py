@@ -1,4 +1,4 @@
-"""What can go wrong when somebody signs in with a provider: words for pages, and the errors that carry them."""
+"""What can go wrong with a provider when somebody signs in or out: words for pages, and the errors that carry them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ SignInFault = Literal[
     "signed_out",  # to be linked, and whoever began it is not signed in any more
     "invitation_not_found",
     "too_many_attempts",
+    "no_sign_out",  # of the provider, which has no place for that, or does not answer
 ]
 FAULTS: Final[tuple[str, ...]] = get_args(SignInFault)
 

@@ -327,7 +327,7 @@ def test_signing_out_at_the_provider(world: tuple[Product, OidcProvider, GithubS
         left = client.post(f"{provider.url}/session/end/confirm", data={"xsrf": xsrf[1], "logout": "yes"})
     assert (left.status_code, left.headers["location"]) == (303, f"http://localhost:{server.port}/login")
     answer = visitor.request("GET", "localhost", "/api/auth/oidc/github/logout", headers=PAGE)
-    assert (answer.status, answer.header("location")) == (302, "/login")
+    assert (answer.status, answer.header("location")) == (302, "/login?error=no_sign_out")
 
 
 def test_a_page_of_a_sandbox_begins_no_sign_in(world: tuple[Product, OidcProvider, GithubStandIn]) -> None:

@@ -76,6 +76,16 @@ async def test_a_provider_without_userinfo(site: Bench, issuer: LyingIssuer) -> 
     assert (await (await client.get("/api/auth/me")).get_json())["email"] == "ada@example.com"
 
 
+@pytest.mark.parametrize("how", ["no place", "down"])
+async def test_a_provider_where_nobody_can_sign_out_from_here(site: Bench, issuer: LyingIssuer, how: str) -> None:
+    if how == "down":
+        issuer.overrides[DISCOVERY] = Said(500)
+    else:
+        issuer.lies.metadata = {"end_session_endpoint": None}
+    response = await site.client().get("/api/auth/oidc/oidc/logout", headers=PAGE)
+    assert (response.status_code, response.headers["Location"]) == (302, "/login?error=no_sign_out")
+
+
 async def test_a_document_of_another_issuer(site: Bench, issuer: LyingIssuer) -> None:
     """Whole, and somebody else's: its ID tokens would be, too."""
     issuer.lies.metadata = {"issuer": "https://evil.example"}

@@ -2582,7 +2582,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description To where the provider ends its own session; to the sign-in page where it has no such place. */
+            /** @description To where the provider ends its own session; if it has no such place, to the sign-in page. */
             302: {
                 headers: {
                     /** @description Where to. */

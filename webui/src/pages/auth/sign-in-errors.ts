@@ -28,6 +28,8 @@ const WORDS: Readonly<Record<SignInFault, string>> = {
     "The invitation was used up or withdrawn, or it expired. Nothing was changed. Ask whoever sent it for a new one.",
   too_many_attempts:
     "Too many sign-ins were begun from here. Nothing was changed; wait some minutes, then try again.",
+  no_sign_out:
+    "The provider has no place to sign out of it from here, or does not answer. You may still be signed in there: sign out on its own pages. Here, nothing was changed.",
 };
 
 /** In words, why a provider's sign-in came to nothing. */
