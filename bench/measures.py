@@ -7,6 +7,7 @@ import resource
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def _used(door: Door, before: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def small_gets(door: Door, connections: int, seconds: int) -> Load:
-    """Small GETs over keep-alive connections. Raises if any answer was not a success.
+    """Small GETs over keep-alive connections. Raises if more answers than may fail were not a success.
 
     An answer later than wrk's two seconds is in the percentiles; it is no failure.
     """
@@ -59,9 +60,13 @@ def small_gets(door: Door, connections: int, seconds: int) -> Load:
     done = subprocess.run([*command, f"http://127.0.0.1:{door.port}/small"], capture_output=True, text=True, check=True)
     used = _used(door, before)
     out = done.stdout
-    if "Non-2xx" in out or ("Socket errors" in out and "connect 0, read 0, write 0" not in out):
-        raise RuntimeError(out)
     count = int(re.search(r"(\d+) requests in", out)[1])  # type: ignore[index]
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
+    failed = int(bad[1]) if bad else 0
+    if failed > door.may_fail * count or ("Socket errors" in out and "connect 0, read 0, write 0" not in out):
+        raise RuntimeError(out)
+    if failed:
+        print(f"{failed} of {count} answers failed", file=sys.stderr)
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])  # type: ignore[index]
     return Load(rate, _milliseconds(out, 50), _milliseconds(out, 99), tuple(one / count * 1e6 for one in used))
 
