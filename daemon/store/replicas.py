@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from daemon.sandboxes.status import LOCAL, OFFLINE, sources
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from daemon.db.database import Connection
 
 
@@ -28,6 +30,12 @@ def find_place(conn: Connection, sandbox_id: str) -> Place | None:
         (sandbox_id, LOCAL),
     ).fetchone()
     return None if row is None else Place(*row)
+
+
+def gone(conn: Connection, replica_ids: Collection[str]) -> set[str]:
+    """Those of them that are not there any more."""
+    found = conn.execute("SELECT id FROM replicas WHERE id = ANY(%s)", (list(replica_ids),)).fetchall()
+    return set(replica_ids) - {row[0] for row in found}
 
 
 def beat(conn: Connection, replica_id: str, url: str, version: str) -> bool:

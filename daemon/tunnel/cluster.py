@@ -44,6 +44,7 @@ class Cluster:
         self._replicas = Replicas(db, replica_id, url, version(), revived=presence.beat_soon)
         self._ways = Ways(keyring, replica_id, tunnels, Places(db, notifications))
         notifications.subscribe("replica", lambda words: self._ways.cut(words[0]))
+        notifications.on_gap(self._ways.missed)
         # Nobody's word about where a request came from is asked for here: the head says it, written by a replica.
         service = Service(HopSite(keyring, replica_id, tunnels), ledger, (), "http")
         self.listener = Listener(service, sockets, most=connection_limit())

@@ -10,6 +10,8 @@ from daemon.gateway.lookup import CachedLookup
 from daemon.store import replicas
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from daemon.db.database import Database
     from daemon.db.listen import Notifications
     from daemon.store.replicas import Place
@@ -34,6 +36,10 @@ class Places:
 
     async def _find(self, sandbox_id: str) -> Place | None:
         return await self._db.run(replicas.find_place, sandbox_id)
+
+    async def gone(self, replica_ids: Collection[str]) -> set[str]:
+        """Those replicas that are not there any more. Raises :class:`~daemon.db.database.DatabaseUnavailable`."""
+        return await self._db.run(replicas.gone, replica_ids)
 
     async def get(self, sandbox_id: str) -> Place | None:
         """Where it is, by what is known. Raises :class:`~daemon.db.database.DatabaseUnavailable`."""

@@ -40,6 +40,7 @@ class Ways:
         self.places = places
         self._keyring = keyring
         self._upstreams: dict[tuple[str, str], HopUpstream] = {}  # by replica and URL
+        self._missed = False  # news of replicas that are gone
 
     def to(self, sandbox_id: str) -> Way:
         """The upstream of a local sandbox."""
@@ -58,10 +59,27 @@ class Ways:
         for key in [key for key in self._upstreams if key[0] == replica_id]:
             self._upstreams.pop(key).cut()
 
+    def missed(self) -> None:
+        """A replica may have gone without a word: at the next look it is asked who did."""
+        self._missed = True
+
+    async def _cut_gone(self) -> None:
+        self._missed = False
+        try:
+            gone = await self.places.gone({replica_id for replica_id, _ in self._upstreams})
+        except DatabaseUnavailable as error:
+            log.warning("it is not known which replicas are gone", reason=str(error))
+            self._missed = True
+            return
+        for replica_id in gone:
+            self.cut(replica_id)
+
     async def run(self) -> None:
         """Prune until cancelled. A replica has a new id at each start, so those of old ones go."""
         while True:
             await trio.sleep(limits.IDLE_UPSTREAM_SECONDS)
+            if self._missed:
+                await self._cut_gone()
             for key, upstream in list(self._upstreams.items()):
                 upstream.prune()
                 if upstream.unused and not upstream.exchanges:

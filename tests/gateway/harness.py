@@ -332,6 +332,8 @@ def limit(**values: float) -> Iterator[None]:
 def fair_time() -> Iterator[None]:
     """Trio's time goes on while this process works or waits for it, and not while the machine does not let it run.
 
+    Nor while it waits for anything but what Trio waits for: a call of the gateway's that blocks is not seen by this.
+
     Gateway and clients share the process. Whoever is to be in time by a tenth of a second is late if all of them get no
     processor for so long: then the deadline is over when the bytes that came before it are looked at.
     """

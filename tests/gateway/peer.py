@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.gateway.strict import Message
 
 PATIENCE = 30.0  # seconds until a test gives up waiting
-SOON = 5.0  # seconds within which a peer that is gone must have been noticed (four probes take 3.75 s at most)
+SOON = 3.5  # seconds within which a peer that is gone must have been noticed: before the last of four probes
 
 
 def _largest(kind: str) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import trio
 import trio.testing
@@ -13,12 +14,15 @@ from daemon.db.listen import Notifications
 from daemon.gateway.client import Client
 from daemon.gateway.lookup import CachedLookup
 from daemon.gateway.revocation import Revocation
+from daemon.gateway.sandbox_site import may_go_on
 from daemon.gateway.watch import Watch
+from daemon.sandboxes.status import CLOUD, LOCAL, STATUSES
 from daemon.wire.sockets import SocketStream
 
 if TYPE_CHECKING:
     from daemon.gateway.sandbox_site import GrantKey
     from daemon.store.access import Grant, ProxyGrant
+    from daemon.store.sandboxes import SandboxRow
 
 Key = tuple[str, ...]
 
@@ -127,3 +131,13 @@ async def test_the_end_of_a_session_cuts_at_once() -> None:
     bench = Bench(SESSION, BOX)
     bench.told.say("session s")
     assert bench.cut == {SESSION}
+
+
+def test_what_is_under_way_goes_on_only_where_it_could_begin_or_is_told() -> None:
+    on = {
+        (kind, status)
+        for kind in (CLOUD, LOCAL)
+        for status in STATUSES
+        if may_go_on(cast("SandboxRow", SimpleNamespace(type=kind, status=status)))
+    }
+    assert on == {(CLOUD, "running"), (LOCAL, "running"), (LOCAL, "offline")}

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio_websocket
 
+from daemon.gateway.lookup import KEPT_SECONDS
 from tests.kubernetes.installed import prepared
 from tests.replicas.three import Three, three
 from tests.support.product import free_port
@@ -44,8 +45,9 @@ async def asked(browser: Browser, method: str, target: str, body: bytes | None =
 
 
 async def healthy(browser: Browser) -> bool:
-    """What opencode says of itself, as soon as this server has heard of it from the one that started it."""
-    with trio.fail_after(PATIENCE):
+    """What opencode says of itself, as soon as this server has heard of it from the one that started it: before what it
+    has kept is too old."""
+    with trio.fail_after(KEPT_SECONDS / 2):
         while (reply := await browser.ask("GET", "/global/health")).status != 200:  # noqa: ASYNC110 - nobody tells us
             await trio.sleep(0.1)
     return json.loads(reply.body)["healthy"] is True

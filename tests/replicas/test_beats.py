@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
 import trio.testing
 
 from daemon.db.database import DatabaseUnavailable
+from daemon.db.listen import Notifications
 from daemon.sandboxes.activity import Activity
 from daemon.sandboxes.duty import Duty
+from daemon.secret import Keyring
 from daemon.store import replicas as store
 from daemon.store import tunnels
 from daemon.store.replicas import Place
+from daemon.tunnel.places import Places
 from daemon.tunnel.presence import Presence
 from daemon.tunnel.replicas import DEAD_SECONDS, Replicas
+from daemon.tunnel.ways import Ways
+from daemon.wire import limits
 
 if TYPE_CHECKING:
     from daemon.db.database import Connection, Database
@@ -90,6 +95,31 @@ async def test_who_gives_no_sign_is_gone_with_its_tunnels(boxes: Database) -> No
     assert await statuses(boxes) == {BOX: "running", OTHER: "running"}
     assert await boxes.run(store.find_place, OTHER) == Place("2", TWO, "http://two:1")
     await mine.beat()
+
+
+async def test_news_of_who_is_gone_that_were_missed_are_asked_for(
+    boxes: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a stream through one that hangs would wait for ever: on a hop nobody pings."""
+    monkeypatch.setattr(limits, "IDLE_UPSTREAM_SECONDS", 0.01)
+    await Replicas(boxes, ONE, "http://one:1", "1").once()
+    nobody = cast("Any", None)
+    ways = Ways(Keyring(b"k" * 32), "me", nobody, Places(boxes, Notifications("")))
+    cut: list[str] = []
+    monkeypatch.setattr(ways, "cut", cut.append)
+    for name in (ONE, TWO):
+        upstream = ways.hop(BOX, Place("1", name, "http://it:1"))._hop
+        upstream.exchanges.add(nobody)  # or it would be forgotten by itself
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ways.run)
+        await trio.sleep(0.05)
+        assert not cut, "nothing was missed"
+        ways.missed()
+        with trio.fail_after(10):
+            while not cut:  # noqa: ASYNC110 - nobody tells us
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert cut == [TWO]
 
 
 async def test_after_a_time_without_the_database_nobody_is_judged(boxes: Database) -> None:

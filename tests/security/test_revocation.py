@@ -38,7 +38,7 @@ STREAMING = ROOT / "tests/standins/streaming_opencode.py"
 MAIN = "localhost"
 # Of a token that runs out: times what it took just before to open the same with another one, and seconds beside that.
 LIFETIMES: Final = 5
-LIFETIME: Final = 2
+LIFETIME: Final = 4
 
 
 @contextmanager

@@ -130,7 +130,12 @@ class EngineProxy:
                 sock, scope = self._listening
                 with scope, sock:
                     while True:
-                        client, _ = await sock.accept()
+                        try:
+                            client, _ = await sock.accept()
+                        except (OSError, trio.ClosedResourceError):
+                            if scope.cancel_called:  # it went away just when somebody came
+                                break
+                            raise
                         stream = trio.SocketStream(client)
                         self._open.add(stream)
                         nursery.start_soon(self._guard, stream)

@@ -18,7 +18,7 @@ Bodies have the content of :mod:`tests.standins.content`, so that a test checks 
 | ``/break/SIZE/AFTER`` | promises SIZE bytes (``chunked=1``: chunks), sends AFTER (-1: not even a head), breaks off |
 | | (``how=reset`` or ``close``) |
 | ``/ws``, ``/ws/…``, ``/half/…`` | upgrades: :mod:`tests.standins.http_local_upgrades` |
-| ``/global/health`` | what opencode says; an agent asks when it likes, so it is no visit |
+| ``/global/health`` | what opencode says; an agent asks by itself when it likes, which is no visit |
 | ``/__state`` | open requests, those of the past and how they ended, and violations, as JSON |
 
 What it does not do: it is no opencode, has no pages, no sessions and no TLS, compresses nothing, and times nothing out.
@@ -99,7 +99,8 @@ class Visit:
 class HttpLocal:
     """The service.
 
-    ``visits`` has the requests in the order of arrival but for looks at its health, ``violations`` what was no HTTP.
+    ``visits`` has the requests in the order of arrival, but for an agent's looks at its health; ``violations`` what was
+    no HTTP.
     """
 
     def __init__(self, password: str | None = None) -> None:
@@ -209,7 +210,7 @@ class _Conversation:
         while (request := await self._reader.request()) is not None:
             headers = [(name.decode(), value.decode("latin-1")) for name, value in request.headers]
             visit = Visit(request.method.decode(), request.target.decode(), headers)
-            if visit.target != "/global/health":
+            if visit.target != "/global/health" or visit.get("x-forwarded-host") is not None:
                 self._local.visits.append(visit)
             self._local.changed()
             try:

@@ -122,7 +122,7 @@ def test_children_get_neither_the_variables_nor_the_socket(tmp_path: Path, liste
 def _descendants(pid: int) -> list[int]:
     """Its children and theirs; those that end meanwhile are left out."""
     found = []
-    with suppress(OSError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             found += [int(child) for child in (task / "children").read_text().split()]
     return found + [below for child in found for below in _descendants(child)]
@@ -130,7 +130,7 @@ def _descendants(pid: int) -> list[int]:
 
 def _given(pid: int, inode: int) -> list[str]:
     """What a process has of what is the daemon's alone. One that has ended has nothing."""
-    with suppress(OSError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         environ = Path(f"/proc/{pid}/environ").read_bytes()
         names = [name for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS") if name.encode() in environ]
         return names + (["the socket"] if inode in _sockets(pid) else [])
@@ -141,7 +141,7 @@ def _sockets(pid: int) -> set[int]:
     """The inodes behind a process's descriptors."""
     found = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):  # closed meanwhile
+        with suppress(FileNotFoundError, ProcessLookupError):  # closed meanwhile
             found.add(entry.stat().st_ino)
     return found
 

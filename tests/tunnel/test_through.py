@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -299,10 +300,14 @@ async def test_events_come_one_by_one(browser: Browser, local: HttpLocal) -> Non
         await call.end()
         assert await call.head() == 200
         assert await call.piece() == b": open\n\n"
+        took = []
         for number in range(20):
+            began = trio.current_time()
             local.event(f"number {number}")
             with trio.fail_after(PATIENCE):
                 assert await call.piece() == b"data: number %d\n\n" % number
+            took.append(trio.current_time() - began)
+        assert statistics.median(took) < 0.5, "each at once, and none with the next"
 
 
 def _websocket(browser: Browser, target: str) -> AbstractAsyncContextManager[WebSocketConnection]:

@@ -32,7 +32,7 @@ const WORDS: Readonly<Record<SignInFault, string>> = {
     "The provider has no place to sign out of it from here, or does not answer. You may still be signed in there: sign out on its own pages. Here, nothing was changed.",
 };
 
-/** In words, why a provider's sign-in came to nothing. */
+/** In words, why signing in with a provider, or out of it, came to nothing. */
 export function signInErrorWords(code: string): string {
   return Object.hasOwn(WORDS, code) ? WORDS[code as SignInFault] : `The sign-in did not work. ${TELL}`;
 }
